@@ -9,14 +9,27 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from statistics import NormalDist
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, cast, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema, WrapValidator, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    GetCoreSchemaHandler,
+    GetJsonSchemaHandler,
+    GetPydanticSchema,
+    ValidationInfo,
+    ValidatorFunctionWrapHandler,
+    field_validator,
+    model_validator,
+)
 from pydantic.fields import FieldInfo
-from pydantic_core import PydanticCustomError, PydanticUndefined
+from pydantic_core import PydanticCustomError, PydanticUndefined, core_schema
 
 #: No quantity of this field is larger; what is, would overflow somewhere inside.
 LARGEST = 1e18
+#: No whole number, seeds included, is larger.
+LARGEST_INTEGER = 2**63 - 1
 #: Share of the draws at each end that the range check of a distribution leaves out.
 TAIL = 1e-6
 
@@ -41,16 +54,20 @@ class Range:
                 ("above", self.above),
                 ("at least", self.at_least),
                 ("below", self.below),
-                ("at most", self.at_most),
+                ("at most", None if self.at_most == LARGEST else self.at_most),
             )
             if bound is not None
         ]
         return " and ".join(parts)
 
+    def text_for(self, value: float) -> str:
+        """The rule that a number breaks, in words: as `text`, or that it is larger than any quantity may be."""
+        return f"at most {LARGEST:g}" if value > LARGEST else self.text
+
     def holds(self, value: float) -> bool:
-        """Whether a number keeps the rule."""
+        """Whether a number keeps the rule; not a number keeps none."""
         return (
-            math.isfinite(value)
+            -LARGEST_INTEGER <= value <= LARGEST_INTEGER
             and (self.above is None or value > self.above)
             and (self.at_least is None or value >= self.at_least)
             and (self.below is None or value < self.below)
@@ -118,35 +135,39 @@ class Table(BaseModel):
 
     @field_validator("*", mode="after")
     @classmethod
-    def _in_range(cls, value: Any, info: Any) -> Any:
-        allowed = range_of(cls.model_fields[info.field_name])
+    def _in_range(cls, value: Any, info: ValidationInfo) -> Any:
+        allowed = range_of(cls.model_fields[str(info.field_name)])
         if allowed is not None:
-            for number in numbers_of(value):
-                check_range(number, allowed)
+            for item, number in numbers_of(value):
+                check_range(number, allowed, item)
         return value
 
 
-def numbers_of(value: Any) -> list[Any]:
-    """The numbers (or distributions) a quantity is made of: itself, or the items of a list or table."""
+def numbers_of(value: Any) -> list[tuple[tuple[str | int, ...], Any]]:
+    """The numbers (or distributions) a quantity is made of, each with its place in a list or table."""
     if isinstance(value, dict):
-        return list(value.values())
-    if isinstance(value, (list, tuple)):
-        return list(value)
-    return [] if value is None else [value]
+        return [((key,), number) for key, number in value.items()]
+    if isinstance(value, list):
+        return [((position,), number) for position, number in enumerate(value)]
+    return [] if value is None else [((), value)]
 
 
-def check_range(number: Any, allowed: Range) -> None:
+def check_range(number: Any, allowed: Range, item: tuple[str | int, ...] = ()) -> None:
     """Raise unless a number, or every draw of a distribution, is in the range."""
     if isinstance(number, Distribution):
-        for end in (number.quantile(TAIL), number.quantile(1 - TAIL)):
-            if not allowed.holds(end):
-                raise PydanticCustomError(
-                    "range",
-                    "its draws must be {rule}, but reach {value}; cut them off with min or max",
-                    {"rule": allowed.text, "value": f"{end:.4g}"},
-                )
-    elif isinstance(number, (int, float)) and not isinstance(number, bool) and not allowed.holds(number):
-        raise PydanticCustomError("range", "must be {rule}", {"rule": allowed.text})
+        _check_reach(number, allowed, item)
+    elif not allowed.holds(number):
+        raise PydanticCustomError("range", "must be {rule}", {"rule": allowed.text_for(number), "item": item})
+
+
+def _check_reach(distribution: Distribution, allowed: Range, item: tuple[str | int, ...]) -> None:
+    for end in (distribution.quantile(TAIL), distribution.quantile(1 - TAIL)):
+        if not allowed.holds(end):
+            raise PydanticCustomError(
+                "reach",
+                "its draws must be {rule}, but reach {end}; cut them off with min or max",
+                {"rule": allowed.text_for(end), "end": f"{end:.4g}", "item": item},
+            )
 
 
 PARAMETERS = {
@@ -157,37 +178,52 @@ PARAMETERS = {
 }
 
 
+def _parameter(meaning: str, above: float | None = None, at_most: float = LARGEST) -> Any:
+    return Field(default=None, gt=above, ge=-LARGEST if above is None else None, le=at_most, description=meaning)
+
+
 class Distribution(BaseModel):
     """What is believed about an uncertain input; `min` and `max` cut the draws off."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
     dist: Literal["normal", "lognormal", "uniform", "triangular"] = text("Family of the distribution.")
-    mean: float | None = text("Mean of a normal.", None)
-    sd: float | None = Field(default=None, gt=0, description="Standard deviation of a normal.")
-    median: float | None = Field(default=None, gt=0, description="Median of a lognormal.")
-    sigma: float | None = Field(default=None, gt=0, le=5, description="Standard deviation of the logarithm.")
-    low: float | None = text("Lower end of a uniform or triangular.", None)
-    mode: float | None = text("Peak of a triangular.", None)
-    high: float | None = text("Upper end of a uniform or triangular.", None)
-    min: float | None = text("No draw is lower.", None)
-    max: float | None = text("No draw is higher.", None)
+    mean: float | None = _parameter("Mean of a normal.")
+    sd: float | None = _parameter("Standard deviation of a normal.", above=0)
+    median: float | None = _parameter("Median of a lognormal.", above=0)
+    sigma: float | None = _parameter("Standard deviation of the logarithm of a lognormal.", above=0, at_most=5)
+    low: float | None = _parameter("Lower end of a uniform or triangular.")
+    mode: float | None = _parameter("Peak of a triangular.")
+    high: float | None = _parameter("Upper end of a uniform or triangular.")
+    min: float | None = _parameter("No draw is lower.")
+    max: float | None = _parameter("No draw is higher.")
+    together: str | None = text("Label shared by inputs that are drawn together: all at the same quantile.", None)
 
     @model_validator(mode="after")
     def _complete(self) -> Distribution:
-        wanted = PARAMETERS[self.dist]
-        given = tuple(name for names in PARAMETERS.values() for name in names if getattr(self, name) is not None)
-        if set(given) != set(wanted):
-            raise PydanticCustomError("parameters", "a {dist} needs exactly {names}", {"dist": self.dist, "names": ", ".join(wanted)})
-        ends = [end for end in (self.low, self.mode, self.high) if end is not None]
-        if ends != sorted(ends) or (ends and ends[0] == ends[-1]):
-            raise PydanticCustomError("order", "low, mode and high must rise", {})
-        if self.min is not None and self.max is not None and not self.min < self.max:
-            raise PydanticCustomError("order", "min must be below max", {})
+        self._check_parameters()
+        self._check_order()
         lower, upper = self._cut
         if not lower < upper:
-            raise PydanticCustomError("empty", "min and max leave nothing of it", {})
+            raise PydanticCustomError("distribution", "min and max must leave some of its draws")
         return self
+
+    def _check_parameters(self) -> None:
+        wanted = PARAMETERS[self.dist]
+        given = {name for names in PARAMETERS.values() for name in names if getattr(self, name) is not None}
+        if given != set(wanted):
+            raise PydanticCustomError(
+                "distribution",
+                "a {dist} needs {wanted} and no other parameter, not {given}",
+                {"dist": self.dist, "wanted": ", ".join(wanted), "given": ", ".join(sorted(given)) or "none"},
+            )
+
+    def _check_order(self) -> None:
+        ends = [end for end in (self.low, self.mode, self.high) if end is not None]
+        if ends != sorted(ends) or (ends and ends[0] == ends[-1]):
+            raise PydanticCustomError("distribution", "{names} must rise", {"names": ", ".join(PARAMETERS[self.dist])})
+        if self.min is not None and self.max is not None and not self.min < self.max:
+            raise PydanticCustomError("distribution", "min must be below max")
 
     @property
     def central(self) -> float:
@@ -228,36 +264,47 @@ class Distribution(BaseModel):
             case "normal", float(mean), float(sd), *_:
                 return NormalDist(mean, sd).cdf(value)
             case "lognormal", _, _, float(median), float(sigma), *_:
-                return 0.0 if value <= 0 else STANDARD_NORMAL.cdf(math.log(value / median) / sigma)
+                return 0.0 if value <= 0 else STANDARD_NORMAL.cdf((math.log(value) - math.log(median)) / sigma)
             case "uniform", _, _, _, _, float(low), _, float(high):
                 return min(max((value - low) / (high - low), 0.0), 1.0)
             case "triangular", _, _, _, _, float(low), float(mode), float(high):
                 if value <= low or value >= high:
                     return 0.0 if value <= low else 1.0
                 if value < mode:
-                    return (value - low) ** 2 / ((high - low) * (mode - low))
-                return 1 - (high - value) ** 2 / ((high - low) * (high - mode))
+                    return (value - low) / (high - low) * ((value - low) / (mode - low))
+                return 1 - (high - value) / (high - low) * ((high - value) / (high - mode))
         raise AssertionError(self)
 
 
-def _number_or_distribution(value: Any, handler: Any) -> Any:
-    if isinstance(value, Distribution):
-        return value
-    if isinstance(value, dict):
-        return Distribution.model_validate(value)
+def _number_or_distribution(value: Any, as_distribution: ValidatorFunctionWrapHandler) -> float | Distribution:
+    if isinstance(value, (dict, Distribution)):
+        return cast(Distribution, as_distribution(value))
     if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise PydanticCustomError(
-            "number", 'must be a number or a distribution such as {{ dist = "normal", mean = 1.0, sd = 0.2 }}', {}
-        )
-    if not math.isfinite(value):
-        raise PydanticCustomError("finite", "must be a finite number", {})
+        raise PydanticCustomError("uncertain_type", "must be a number or a distribution")
+    if not -LARGEST_INTEGER <= value <= LARGEST_INTEGER:
+        raise PydanticCustomError("range", "must be {rule}", {"rule": f"between -{LARGEST:g} and {LARGEST:g}"})
     return float(value)
 
 
-_DISTRIBUTION_SCHEMA = {
-    "anyOf": [{"type": "number"}, {"$ref": "#/$defs/Distribution"}],
-}
+def _uncertain_schema(_: Any, schema_of: GetCoreSchemaHandler) -> core_schema.CoreSchema:
+    as_it_is = core_schema.plain_serializer_function_ser_schema(lambda value: value)
+    return core_schema.no_info_wrap_validator_function(
+        _number_or_distribution, schema_of(Distribution), serialization=as_it_is
+    )
+
+
+def _uncertain_json_schema(schema: core_schema.CoreSchema, json_schema_of: GetJsonSchemaHandler) -> dict[str, Any]:
+    return {"anyOf": [{"type": "number"}, json_schema_of(schema)]}
+
+
+UNCERTAIN = GetPydanticSchema(_uncertain_schema, _uncertain_json_schema)
 
 #: A number that the scenario may give as a distribution.  `Scenario.at` puts a number in its place
 #: before anything is computed, which is why it counts as a float everywhere else.
-Uncertain = Annotated[float, WrapValidator(_number_or_distribution), WithJsonSchema(_DISTRIBUTION_SCHEMA)]
+Uncertain = Annotated[float, UNCERTAIN]
+
+
+def is_uncertain(field: FieldInfo) -> bool:
+    """Whether a field may be given as a distribution."""
+    kinds = get_args(field.annotation)
+    return UNCERTAIN in field.metadata or any(UNCERTAIN in getattr(kind, "__metadata__", ()) for kind in kinds)

@@ -1,0 +1,394 @@
+"""The answer of a run: what was simulated, and every figure that is made of it.
+
+`Result` holds the months of all replications and the consumption of all draws; rebound, verdicts,
+decomposition, tables and series are properties of it, computed when asked for.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from math import exp, log
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+
+from jevons.dates import month_start, months_between
+from jevons.model import shock_month
+from jevons.months import Month, RegionMonth, SegmentMonth
+from jevons.randomness import Floats
+from jevons.rebound import Decomposition, DrawnRebound, Rebound, arm_rebound, drawn_rebound, lmdi, rebound, relative_change
+from jevons.results import Estimate, Series, SeriesBuilder
+from jevons.scenario import ARMS, Anchor, Arm, Scenario
+from jevons.units import DAYS_PER_MONTH
+
+if TYPE_CHECKING:
+    from jevons.hours import Hours
+
+Window = Literal["horizon", "cumulated"]
+
+RESOURCE_UNITS = {"gpu_hours": "H100e-hours", "energy_mwh": "MWh", "usd": "USD"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DrawnWorlds:
+    """What came of draws of the uncertain inputs, served in closed form."""
+
+    #: Values of each uncertain input, by its key, shape (draws,).
+    inputs: Mapping[str, Floats]
+    #: Consumption each day in each arm, shape (draws, months).
+    consumption: Mapping[Arm, Floats]
+    #: Headline figures of each arm at the horizon, and before the shock, by name, shape (draws,).
+    headlines: Mapping[tuple[str, str], Floats]
+    #: Consumption at the horizon with every input at its centre, closed form.
+    centre: Mapping[Arm, float]
+
+    @property
+    def count(self) -> int:
+        """Number of draws."""
+        return len(self.consumption["baseline"])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hinge:
+    """An uncertain input on which the verdict hinges, or does not."""
+
+    #: Inputs that are drawn together.
+    keys: tuple[str, ...]
+    #: Rank correlation of its draws with the rebound.
+    rank_correlation: float
+    #: Value at the centre of the first of its inputs, and the one at which the rebound is 1.
+    centre: float
+    break_even: float | None
+    #: Whether the rebound is above 1 for values larger than the break-even.
+    backfires_above: bool | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AnchorFit:
+    """An observation, and what the baseline makes of it."""
+
+    name: str
+    anchor: Anchor
+    model_factor: float
+
+
+@dataclass(frozen=True, kw_only=True, repr=False)
+class Result:
+    """What a scenario of kind market came to."""
+
+    #: As it was given, distributions included.
+    scenario: Scenario
+    #: Engine that served the replications.
+    engine: str
+    #: The months of each arm, for each replication with the inputs at their centres.
+    replications: tuple[Mapping[Arm, Sequence[Month]], ...]
+    #: None when nothing is uncertain, or no draws were asked for.
+    draws: DrawnWorlds | None = None
+    hinges: tuple[Hinge, ...] = ()
+
+    @property
+    def shock_month(self) -> int:
+        """First month after the shock."""
+        return shock_month(self.scenario)
+
+    @cached_property
+    def months(self) -> list[dt.date]:
+        """First day of each month, shape (months,)."""
+        return [month_start(self.scenario.run.start, month) for month in range(self.scenario.run.months)]
+
+    @cached_property
+    def consumption(self) -> dict[Arm, Floats]:
+        """Consumption of the scenario's resource each day, by arm, shape (replications, months)."""
+        resource = self.scenario.run.resource
+        return {
+            arm: np.array([[m.consumption_per_day(resource) for m in path[arm]] for path in self.replications])
+            for arm in ARMS
+        }
+
+    @cached_property
+    def rebound(self) -> Rebound:
+        """Rebound and verdicts at the horizon, inputs at their centres; widths are those of the replications."""
+        return self._rebound("horizon")
+
+    @cached_property
+    def rebound_cumulated(self) -> Rebound:
+        """Rebound and verdicts cumulated since the shock, inputs at their centres."""
+        return self._rebound("cumulated")
+
+    @cached_property
+    def drawn(self) -> DrawnRebound | None:
+        """Rebound and verdicts at the horizon over draws of the uncertain inputs."""
+        return self._drawn("horizon")
+
+    @cached_property
+    def drawn_cumulated(self) -> DrawnRebound | None:
+        """Rebound and verdicts cumulated since the shock over draws of the uncertain inputs."""
+        return self._drawn("cumulated")
+
+    def _rebound(self, window: Window) -> Rebound:
+        consumed = {arm: self._windowed(paths, window) for arm, paths in self.consumption.items()}
+        saved = consumed["baseline"].mean() / consumed["frozen"].mean() if consumed["frozen"].mean() > 0 else 1.0
+        return arm_rebound(
+            consumed, before=self._before(self.consumption["baseline"], window), gain=saved, confidence=self._confidence
+        )
+
+    def _drawn(self, window: Window) -> DrawnRebound | None:
+        if self.draws is None:
+            return None
+        consumed = {arm: self._windowed(paths, window) for arm, paths in self.draws.consumption.items()}
+        before = self._before(self.draws.consumption["baseline"], window)
+        return drawn_rebound(consumed, before=before, confidence=self._confidence)
+
+    def _windowed(self, paths: Floats, window: Window) -> Floats:
+        """Consumption at the horizon (each day) or since the shock (in all), shape (samples,)."""
+        return paths[:, -1] if window == "horizon" else DAYS_PER_MONTH * paths[:, self.shock_month :].sum(axis=1)
+
+    def _before(self, paths: Floats, window: Window) -> Floats:
+        """Consumption of the month before the shock over a period as long, shape (samples,)."""
+        months = self.scenario.run.months - self.shock_month
+        before = paths[:, max(self.shock_month - 1, 0)]
+        return before if window == "horizon" else DAYS_PER_MONTH * months * before
+
+    @property
+    def _confidence(self) -> float:
+        return self.scenario.run.confidence
+
+    def drawn_path_of_rebound(self) -> tuple[Floats, Floats, Floats] | None:
+        """Median and interval of the rebound in each month since the shock, shape (months since,)."""
+        if self.draws is None:
+            return None
+        arms = [self.draws.consumption[arm][:, self.shock_month :] for arm in ("baseline", "frozen", "shock")]
+        values = np.array(
+            [[np.nan if (r := rebound(*cell)) is None else r for cell in zip(*rows, strict=True)]
+             for rows in zip(*(arm.tolist() for arm in arms), strict=True)]
+        )  # fmt: skip
+        tail = (1 - self._confidence) / 2
+        defined = ~np.isnan(values).any(axis=0)
+        ends = np.full((3, values.shape[1]), np.nan)
+        ends[:, defined] = np.quantile(values[:, defined], [0.5, tail, 1 - tail], axis=0)
+        return ends[0], ends[1], ends[2]
+
+    def headline(self, figure: str, arm: Arm, month: int) -> Estimate:
+        """A headline figure of an arm in a month, its width that of the replications."""
+        values = [headlines(path[arm][month])[figure] for path in self.replications]
+        return Estimate.from_replications(values, self._confidence)
+
+    def headline_change(self, figure: str) -> tuple[Estimate | None, Estimate | None]:
+        """Change of a headline figure by the shock at the horizon: over replications, and over draws."""
+        shock, baseline = ([headlines(path[arm][-1])[figure] for path in self.replications] for arm in ("shock", "baseline"))
+        noise = relative_change(shock, baseline, self._confidence) if all(baseline) else None
+        if self.draws is None or noise is None:
+            return noise, None
+        drawn = self.draws.headlines["shock", figure] / self.draws.headlines["baseline", figure] - 1.0
+        return noise, Estimate.from_draws(drawn, self._confidence)
+
+    @cached_property
+    def closed_form_gap(self) -> float | None:
+        """Change by the shock in closed form over that of the simulation, minus 1: what the draws are off by."""
+        if self.draws is None:
+            return None
+        simulated = self.consumption["shock"][:, -1].mean() / self.consumption["baseline"][:, -1].mean()
+        return float(self.draws.centre["shock"] / self.draws.centre["baseline"] / simulated - 1.0)
+
+    def decomposition(self, start: Arm = "frozen", end: Arm = "shock") -> Decomposition:
+        """What each factor makes of the difference between two arms at the horizon (LMDI), means of replications."""
+        parts = [
+            lmdi(*(factors_of(path[arm][-1], self.scenario.run.resource) for arm in (start, end)))
+            for path in self.replications
+        ]
+        n = len(parts)
+        return Decomposition(
+            parts={
+                factor: tuple(sum(values) / n for values in zip(*(part.parts[factor] for part in parts), strict=True))
+                for factor in parts[0].parts
+            },
+            start=tuple(sum(values) / n for values in zip(*(part.start for part in parts), strict=True)),
+            end=tuple(sum(values) / n for values in zip(*(part.end for part in parts), strict=True)),
+        )
+
+    @cached_property
+    def channels(self) -> dict[str, float]:
+        """Points of the potential saving that the engineering takes and each factor gives back; they sum to R - 1."""
+        baseline, frozen = (float(self.consumption[arm][:, -1].mean()) for arm in ("baseline", "frozen"))
+        saving = baseline - frozen
+        if rebound(baseline, frozen, frozen) is None:
+            return {}
+        given_back = {name: 100.0 * effect / saving for name, effect in self.decomposition().effects.items()}
+        return {"engineering": -100.0, **{name: points for name, points in given_back.items() if abs(points) > 1e-9}}
+
+    @cached_property
+    def segment_rebounds(self) -> dict[str, float | None]:
+        """Rebound of each segment's GPU-hours at the horizon, means of replications."""
+        return {
+            name: rebound(*(self._gpu_hours_of(name, arm) for arm in ("baseline", "frozen", "shock")))
+            for name in self.scenario.segments
+        }
+
+    def _gpu_hours_of(self, segment: str, arm: Arm) -> float:
+        paths = [[s.gpu_hours_per_day for s in path[arm][-1].segments if s.segment == segment] for path in self.replications]
+        return float(np.mean([sum(hours) for hours in paths]))
+
+    @cached_property
+    def anchors(self) -> list[AnchorFit]:
+        """What the baseline makes of each observation that it is compared with."""
+        return [
+            AnchorFit(name=name, anchor=anchor, model_factor=self._model_factor(anchor))
+            for name, anchor in self.scenario.anchors.items()
+        ]
+
+    def _model_factor(self, anchor: Anchor) -> float:
+        """Factor by which the baseline's series moves between two days, log-linear between months."""
+        path = [
+            float(np.mean([anchored(path["baseline"][month], anchor) for path in self.replications]))
+            for month in range(self.scenario.run.months)
+        ]
+        start, end = (self._log_at(path, date) for date in (anchor.start, anchor.end))
+        return exp(end - start)
+
+    def _log_at(self, path: Sequence[float], date: dt.date) -> float:
+        position = min(max(months_between(self.scenario.run.start, date), 0.0), len(path) - 1.0)
+        month = min(int(position), len(path) - 2) if len(path) > 1 else 0
+        weight = position - month
+        later = path[min(month + 1, len(path) - 1)]
+        if path[month] <= 0 or weight == 1.0:
+            return log(later)
+        return (1.0 - weight) * log(path[month]) + weight * log(later)
+
+    @cached_property
+    def series(self) -> Series:
+        """Every monthly figure of every replication, one a row."""
+        builder = SeriesBuilder()
+        for replication, path in enumerate(self.replications):
+            for arm in ARMS:
+                for month in path[arm]:
+                    for region, segment, metric, value, unit in figures(month):
+                        builder.add(
+                            arm=arm, replication=replication, month=self.months[month.month].isoformat(),
+                            region=region, segment=segment, metric=metric, value=value, unit=unit,
+                        )  # fmt: skip
+        return builder.build()
+
+    @cached_property
+    def hours(self) -> Hours:
+        """The served days, hour by hour."""
+        from jevons.hours import hours_of_months
+
+        return hours_of_months(self.replications, self.scenario, self.months)
+
+    def __repr__(self) -> str:
+        from jevons.report.text import summary_table
+
+        return summary_table(self)
+
+    def _repr_html_(self) -> str:
+        from jevons.report.text import summary_html
+
+        return summary_html(self)
+
+
+def headlines(month: Month) -> dict[str, float]:
+    """The figures of a month that a reader looks at first, all regions together."""
+    served = [segment for segment in month.segments if segment.is_served]
+    by_name = {s.segment: [t for t in served if t.segment == s.segment] for s in served}
+    prices = {f"price {name}": usage_mean(parts, "price_usd_per_mtok") for name, parts in by_name.items()}
+    usage = {f"usage {name}": sum(part.tokens_per_day for part in parts) for name, parts in by_name.items()}
+    budgets = [region.budget_gpu_hours_per_day for region in month.regions]
+    return {
+        **prices,
+        **usage,
+        "usage": sum(segment.tokens_per_day for segment in served),
+        "gpu_hours": sum(region.gpu_hours_per_day for region in month.regions),
+        "serving": sum(region.serving_gpu_hours_per_day for region in month.regions),
+        "budgets": sum(budgets),
+        "installed": sum(region.installed_h100e or 0.0 for region in month.regions),
+        "energy": sum(region.energy_mwh_per_day for region in month.regions),
+        "spend": sum(region.usd_per_day for region in month.regions),
+        "rental": sum(r.rental_usd_per_gpu_hour * r.gpu_hours_per_day for r in month.regions)
+        / max(sum(r.gpu_hours_per_day for r in month.regions), 1e-300),
+    }
+
+
+def usage_mean(parts: Sequence[SegmentMonth], name: str) -> float:
+    """Mean of a figure of a segment over its regions, weighted by usage."""
+    tokens = sum(part.tokens_per_day for part in parts)
+    return sum(part.tokens_per_day * float(getattr(part, name)) for part in parts) / tokens
+
+
+def factors_of(month: Month, resource: str) -> dict[str, list[float]]:
+    """Factors of every segment in every region, that multiply to its consumption of a resource."""
+    per_gpu_hour = {region.region: resource_per_gpu_hour(region, resource) for region in month.regions}
+    rows = [{**s.factors, "resource per GPU-hour": per_gpu_hour[s.region]} for s in month.segments]
+    return {name: [row[name] for row in rows] for name in rows[0]}
+
+
+def resource_per_gpu_hour(region: RegionMonth, resource: str) -> float:
+    """Consumption of a resource for each GPU-hour allocated in a region."""
+    if resource == "gpu_hours":
+        return 1.0
+    consumed = region.energy_mwh_per_day if resource == "energy_mwh" else region.usd_per_day
+    return consumed / region.gpu_hours_per_day if region.gpu_hours_per_day > 0 else 0.0
+
+
+def anchored(month: Month, anchor: Anchor) -> float:
+    """The model's value of an anchor's series in a month."""
+    segments = [
+        s for s in month.segments
+        if s.is_served and anchor.segment in (None, s.segment) and anchor.region in (None, s.region)
+    ]  # fmt: skip
+    regions = [r for r in month.regions if anchor.region in (None, r.region)]
+    match anchor.what:
+        case "price":
+            return usage_mean(segments, "price_usd_per_mtok") if segments else 0.0
+        case "tokens_per_day":
+            return sum(s.tokens_per_day for s in segments)
+        case "installed_h100e":
+            return sum(r.installed_h100e or 0.0 for r in regions)
+        case "gpu_hours_per_day":
+            return sum(r.gpu_hours_per_day for r in regions)
+
+
+SEGMENT_FIGURES = (
+    ("price_usd_per_mtok", "USD/Mtok"),
+    ("full_price_usd_per_mtok", "USD/Mtok"),
+    ("unit_cost_usd_per_mtok", "USD/Mtok"),
+    ("tokens_per_day", "token/day"),
+    ("exogenous_tokens_per_day", "token/day"),
+    ("price_response", "1"),
+    ("capability_response", "1"),
+    ("tokens_per_task", "1"),
+    ("gpu_seconds_per_mtok", "GPU-s/Mtok"),
+    ("overhead", "1"),
+    ("gpu_hours_per_day", "H100e-h/day"),
+    ("latency_s", "s"),
+)
+REGION_FIGURES = (
+    ("rental_usd_per_gpu_hour", "USD/GPU-h"),
+    ("installed_h100e", "H100e"),
+    ("powered_h100e", "H100e"),
+    ("on_order_h100e", "H100e"),
+    ("ordered_h100e", "H100e/month"),
+    ("serving_gpu_hours_per_day", "H100e-h/day"),
+    ("budget_gpu_hours_per_day", "H100e-h/day"),
+    ("wanted_gpu_hours_per_day", "H100e-h/day"),
+    ("gpu_hours_per_day", "H100e-h/day"),
+    ("peak_h100e", "H100e"),
+    ("utilisation", "1"),
+    ("energy_mwh_per_day", "MWh/day"),
+    ("usd_per_day", "USD/day"),
+    ("lost_share", "1"),
+)
+
+
+def figures(month: Month) -> Iterator[tuple[str, str, str, float, str]]:
+    """Region, segment, metric, value and unit of every figure of a month; those that do not apply are left out."""
+    for segment in month.segments:
+        for metric, unit in SEGMENT_FIGURES:
+            yield segment.region, segment.segment, metric, getattr(segment, metric), unit
+    for region in month.regions:
+        for metric, unit in REGION_FIGURES:
+            value = getattr(region, metric)
+            if value is not None:
+                yield region.region, "", metric, value, unit

@@ -1,0 +1,270 @@
+"""A segment's market in a region, month by month: cost to price, price to usage.
+
+Sections 2 to 4 of the model.  One representative provider serves a region; competition between providers
+would enter here, where its price is formed and its usage answers.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+from math import exp, log
+
+from jevons.dates import approach, months_between
+from jevons.demand import (
+    Curve,
+    Response,
+    curve,
+    log_growth,
+    log_usage_target,
+    seen_relative_price,
+    tokens_per_task,
+)
+from jevons.efficiency import Progress, trend_progress
+from jevons.pricing import full_price_usd_per_mtok, rental_trend, target_log_price, unit_cost_usd_per_mtok
+from jevons.scenario import Scenario, Segment
+from jevons.units import SECONDS_PER_HOUR, TOKENS_PER_MTOK, log_growth_per_month
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Requests:
+    """What a request of a segment is made of, on average."""
+
+    input_tokens: float
+    output_tokens: float
+    cached_share: float
+
+    @property
+    def tokens(self) -> float:
+        """Tokens of a request, input and output."""
+        return self.input_tokens + self.output_tokens
+
+    def gpu_seconds_per_mtok(self, segment: Segment) -> float:
+        """Compute of a million tokens of the segment at its start, input and output blended, H100e GPU-s."""
+        computed_input = self.input_tokens * (1.0 - self.cached_share) * segment.gpu_seconds_per_mtok_input
+        return (computed_input + self.output_tokens * segment.gpu_seconds_per_mtok_output) / self.tokens
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Conditions:
+    """What a segment meets in a region in a month."""
+
+    month: int
+    #: Progress of this arm since the start of the run.
+    progress: Progress
+    rental_usd_per_gpu_hour: float
+    #: Share of the GPU-hours switched on that perfectly packed work would need.
+    packing: float
+    #: Time from request to last token.
+    latency_s: float
+    #: Need over what could be switched on, in logs; 0 without a shortage.
+    log_shortage: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Standing:
+    """Where a segment stands in a region in a month; logs are relative to its start."""
+
+    log_price: float
+    #: What usage has so far made of price (with waiting) and of capability.
+    response: Response
+    log_tokens_per_task: float
+    log_exogenous: float
+    full_price_usd_per_mtok: float
+    unit_cost_usd_per_mtok: float
+    gpu_seconds_per_mtok: float
+
+    @property
+    def price_usd_per_mtok(self) -> float:
+        """Price of a million tokens."""
+        return exp(self.log_price)
+
+    @property
+    def log_tasks(self) -> float:
+        """Tasks over those of the start, in logs."""
+        return self.log_exogenous + self.response.price + self.response.capability
+
+    @property
+    def log_tokens(self) -> float:
+        """Tokens over those of the start, in logs."""
+        return self.log_tasks + self.log_tokens_per_task
+
+
+class SegmentMarket:
+    """A segment in a region: its curve, its start, and the trend path of its baseline that anchors it."""
+
+    def __init__(self, scenario: Scenario, name: str, region: str, requests: Requests) -> None:
+        self.scenario = scenario
+        self.name = name
+        self.region = region
+        self.requests = requests
+        self.segment = scenario.segments[name]
+        self.first_month = first_month(scenario, self.segment)
+        self.curve: Curve = curve(self.segment)
+        own = self.segment.pass_through
+        self.pass_through = scenario.pricing.pass_through if own is None else own
+        #: Packing and waiting of the first month, from which cost and full price are counted.
+        self.opening_met: tuple[float, float] | None = None
+        self._trend_at_start = trend_progress(scenario, self.first_month)
+        self._start_gpu_seconds = requests.gpu_seconds_per_mtok(self.segment)
+
+    def opening(self) -> Standing:
+        """Where the segment stands in its first month: at its list price, with no response to it yet."""
+        price = self.segment.price_usd_per_mtok
+        return Standing(
+            log_price=log(price),
+            response=Response(price=0.0, capability=0.0),
+            log_tokens_per_task=0.0,
+            log_exogenous=0.0,
+            full_price_usd_per_mtok=price + self.segment.human_cost_usd_per_mtok,
+            unit_cost_usd_per_mtok=self._opening_cost(1.0),
+            gpu_seconds_per_mtok=self._start_gpu_seconds,
+        )
+
+    def open(self, *, packing: float, latency_s: float) -> None:
+        """Note what the first month met; the arms share it, as they share their past."""
+        if self.opening_met is None:
+            self.opening_met = packing, latency_s
+
+    @property
+    def start_tokens_per_day(self) -> float:
+        """Usage at the segment's start, all regions together; of a budget, what it buys."""
+        if self.segment.budget_usd_per_day is not None:
+            return self.segment.budget_usd_per_day / self._opening_cost(1.0) * TOKENS_PER_MTOK
+        return self.segment.tokens_per_day or 0.0
+
+    def compute_factor(self, gpu_seconds_per_mtok: float) -> float:
+        """Compute intensity over that of the segment's start."""
+        return gpu_seconds_per_mtok / self._start_gpu_seconds
+
+    def standing(self, before: Standing, met: Conditions, *, price: float | None = None) -> Standing:
+        """Where the segment stands in a month, from where it stood in the month before.
+
+        Parameters
+        ----------
+        before : Standing
+            That of the month before.
+        met : Conditions
+            Cost, waiting and progress of the month.
+        price : float, optional, USD/Mtok
+            Price to take instead of the model's.
+        """
+        trend = self.trend[met.month - self.first_month]
+        log_price = self._log_price(before, met, trend) if price is None else log(price)
+        return self._responded(before, met, log_price, trend.full_price_usd_per_mtok, trend.log_exogenous)
+
+    @cached_property
+    def trend(self) -> list[Standing]:
+        """The path of the baseline if only its trends were at work, from the first month on.
+
+        Where the scenario gives usage as observed, what this path's response leaves unexplained is
+        exogenous, so that draws of an elasticity leave the baseline where the data put it.  Where it
+        gives the change of the price as observed, what cost does not explain is a drift of the margin.
+        """
+        path = [self.opening()]
+        for month in range(self.first_month + 1, self.scenario.run.months):
+            path.append(self._next_trend(path[-1], self._trend_conditions(month)))
+        return path
+
+    def _next_trend(self, before: Standing, met: Conditions) -> Standing:
+        months = met.month - self.first_month
+        standing = self._responded(before, met, self._trend_log_price(met), None, 0.0)
+        growth = log_growth(self.segment, months)
+        observed = self.segment.usage_growth_is == "observed"
+        return replace(standing, log_exogenous=growth - standing.log_tokens if observed else growth)
+
+    def _trend_conditions(self, month: int) -> Conditions:
+        packing, latency_s = self._opening_met
+        return Conditions(
+            month=month,
+            progress=trend_progress(self.scenario, month),
+            rental_usd_per_gpu_hour=rental_trend(self.scenario, self.region, month),
+            packing=packing,
+            latency_s=latency_s,
+            log_shortage=0.0,
+        )
+
+    def _trend_log_price(self, met: Conditions) -> float:
+        start = log(self.segment.price_usd_per_mtok)
+        if self.segment.price_change_per_year is not None:
+            return start + log_growth_per_month(self.segment.price_change_per_year) * (met.month - self.first_month)
+        return target_log_price(start, self.pass_through, self._log_relative_cost(met))
+
+    def _log_price(self, before: Standing, met: Conditions, trend: Standing) -> float:
+        """The price of the month: what sets it off from its trend is passed on at a finite speed."""
+        pricing = self.scenario.pricing
+        target = target_log_price(
+            trend.log_price,
+            self.pass_through,
+            log(self._unit_cost(met) / trend.unit_cost_usd_per_mtok),
+            shortage=pricing.shortage_markup * met.log_shortage,
+        )
+        off_trend = before.log_price - self.trend[met.month - 1 - self.first_month].log_price
+        return trend.log_price + approach(off_trend, target - trend.log_price, pricing.adjustment_months)
+
+    def _responded(
+        self, before: Standing, met: Conditions, log_price: float, trend_full_price: float | None, log_exogenous: float
+    ) -> Standing:
+        """The standing at a price: usage has gone part of the way to what it settles at."""
+        full = self._full_price(exp(log_price), met.latency_s)
+        start = self._full_price(self.segment.price_usd_per_mtok, self._opening_met[1])
+        trend = full if trend_full_price is None else trend_full_price
+        target = log_usage_target(
+            self.segment,
+            self.curve,
+            relative_full_price=seen_relative_price(full / start, trend / start, self.segment.willingness_tracks_price),
+            relative_cost=exp(self._log_relative_cost(met)),
+            log_capability=met.progress.log_capability - self._trend_at_start.log_capability,
+        )
+        months = self.segment.adjustment_months
+        return Standing(
+            log_price=log_price,
+            response=Response(
+                price=approach(before.response.price, target.price, months),
+                capability=approach(before.response.capability, target.capability, months),
+            ),
+            log_tokens_per_task=log(tokens_per_task(self.segment, exp(log_price) / self.segment.price_usd_per_mtok)),
+            log_exogenous=log_exogenous,
+            full_price_usd_per_mtok=full,
+            unit_cost_usd_per_mtok=self._unit_cost(met),
+            gpu_seconds_per_mtok=self._gpu_seconds_per_mtok(met.progress),
+        )
+
+    @property
+    def _opening_met(self) -> tuple[float, float]:
+        return self.opening_met or (1.0, 0.0)
+
+    def _gpu_seconds_per_mtok(self, progress: Progress) -> float:
+        return self._start_gpu_seconds * progress.compute_factor / self._trend_at_start.compute_factor
+
+    def _opening_compute_cost(self, packing: float) -> float:
+        rental = rental_trend(self.scenario, self.region, self.first_month)
+        return unit_cost_usd_per_mtok(self._start_gpu_seconds, rental, packing)
+
+    def _opening_cost(self, packing: float) -> float:
+        return self._opening_compute_cost(packing) / (1.0 - self.segment.other_cost_share)
+
+    def _unit_cost(self, met: Conditions) -> float:
+        packing = self._opening_met[0]
+        other = self._opening_cost(packing) - self._opening_compute_cost(packing)
+        gpu_seconds = self._gpu_seconds_per_mtok(met.progress)
+        return unit_cost_usd_per_mtok(gpu_seconds, met.rental_usd_per_gpu_hour, met.packing, other)
+
+    def _log_relative_cost(self, met: Conditions) -> float:
+        return log(self._unit_cost(met) / self._opening_cost(self._opening_met[0]))
+
+    def _full_price(self, price_usd_per_mtok: float, latency_s: float) -> float:
+        return full_price_usd_per_mtok(
+            price_usd_per_mtok,
+            self.segment.value_of_time_usd_per_hour / SECONDS_PER_HOUR,
+            latency_s * TOKENS_PER_MTOK / self.requests.tokens,
+            self.segment.human_cost_usd_per_mtok,
+        )
+
+
+def first_month(scenario: Scenario, segment: Segment) -> int:
+    """First month in which a segment is in use."""
+    if segment.since is None:
+        return 0
+    months = months_between(scenario.run.start, segment.since)
+    return max(0, -int(-months // 1))

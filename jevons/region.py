@@ -1,0 +1,119 @@
+"""The supply side of a region: its fleet, what of it is powered, its rental market, its orders.
+
+Sections 5 and 6 of the model.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from math import inf, log
+
+from jevons.fleet import (
+    Fleet,
+    Order,
+    Power,
+    delivered,
+    on_order_h100e,
+    opening_fleet,
+    order_of_month,
+    power_of,
+    powered_share,
+    stock_h100e,
+)
+from jevons.pricing import next_rental_usd_per_gpu_hour, rental_trend
+from jevons.randomness import Draws
+from jevons.scenario import Scenario
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RegionState:
+    """What a region carries from month to month."""
+
+    rental_usd_per_gpu_hour: float
+    #: None for a fleet without limit.
+    fleet: Fleet | None
+    #: Share of the GPU-hours switched on that perfectly packed work would need.
+    packing: float = 1.0
+    #: GPU-hours wanted over those allocated, in logs.
+    log_shortage: float = 0.0
+    peak_needs_h100e: tuple[float, ...] = ()
+
+
+class RegionSupply:
+    """The plans of a region, applied to its state."""
+
+    def __init__(self, scenario: Scenario, name: str) -> None:
+        self.scenario = scenario
+        self.name = name
+        self.gpus = scenario.gpus
+        self.rental = scenario.regions[name].rental
+        self.plan = scenario.regions[name].fleet
+
+    def opening(self) -> RegionState:
+        """The state before the first month."""
+        fleet = None if self.plan is None else opening_fleet(self.plan, self.gpus)
+        return RegionState(rental_usd_per_gpu_hour=rental_trend(self.scenario, self.name, 0), fleet=fleet)
+
+    def installed_h100e(self, state: RegionState, month: int) -> float:
+        """GPUs installed; without limit where the region has no fleet."""
+        return inf if state.fleet is None else stock_h100e(state.fleet, self.gpus, month)
+
+    def available_h100e(self, state: RegionState, month: int) -> float:
+        """GPUs that are installed and powered."""
+        if state.fleet is None or self.plan is None:
+            return inf
+        return stock_h100e(state.fleet, self.gpus, month) * powered_share(state.fleet, self.plan, self.gpus, month)
+
+    def on_order_h100e(self, state: RegionState) -> float:
+        """GPUs on order."""
+        return 0.0 if state.fleet is None else on_order_h100e(state.fleet, self.gpus)
+
+    def power(self, state: RegionState, month: int) -> Power:
+        """Power for each H100-equivalent; none where no fleet says what a GPU draws."""
+        if state.fleet is None or self.plan is None:
+            return Power(loaded_kw=0.0, idle_kw=0.0)
+        return power_of(state.fleet, self.plan, self.gpus, month)
+
+    def after_month(
+        self, state: RegionState, month: int, *, packing: float, wanted: float, allocated: float, utilisation: float, peak: float
+    ) -> RegionState:
+        """The state that the next month finds: what was packed, what was short, where the rental price moves."""
+        return replace(
+            state,
+            packing=packing,
+            log_shortage=log(max(wanted / allocated, 1.0)) if allocated > 0 else 0.0,
+            peak_needs_h100e=(*state.peak_needs_h100e, peak),
+            rental_usd_per_gpu_hour=self._next_rental(state, month, utilisation),
+        )
+
+    def _next_rental(self, state: RegionState, month: int, utilisation: float) -> float:
+        trend = rental_trend(self.scenario, self.name, month + 1) / rental_trend(self.scenario, self.name, month)
+        return next_rental_usd_per_gpu_hour(
+            state.rental_usd_per_gpu_hour * trend,
+            self.rental.scarcity_speed_per_month,
+            utilisation,
+            self.rental.normal_utilisation,
+            self.rental.floor_usd_per_gpu_hour,
+        )
+
+    def order(self, state: RegionState, month: int, draws: Draws) -> Order | None:
+        """What the region orders, None when it orders nothing."""
+        if state.fleet is None or self.plan is None:
+            return None
+        return order_of_month(
+            state.fleet, self.plan, self.gpus, month=month, peak_needs=state.peak_needs_h100e, draws=draws
+        )
+
+    def with_order(self, state: RegionState, order: Order) -> RegionState:
+        """The state with one order more on its way."""
+        assert state.fleet is not None, "only a region with a fleet orders"
+        return replace(state, fleet=replace(state.fleet, on_order=(*state.fleet.on_order, order)))
+
+    def with_delivery(self, state: RegionState, order: Order) -> RegionState:
+        """The state after an order has come in."""
+        assert state.fleet is not None, "only a region with a fleet orders"
+        return replace(state, fleet=delivered(state.fleet, order, self.gpus))
+
+    def order_h100e(self, order: Order | None) -> float:
+        """Size of an order."""
+        return 0.0 if order is None else order.gpus * self.gpus[order.type].h100e

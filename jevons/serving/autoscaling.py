@@ -1,0 +1,135 @@
+"""Nodes over the day: what the autoscaler wants at each decision, and what is switched on after the delay.
+
+Whatever signal it answers, its decisions follow from the requests alone and not from how they fare; so the
+plan of a day is known before the day is served.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import ceil, floor, inf
+
+import numpy as np
+
+from jevons.randomness import Floats
+from jevons.scenario import Autoscaler, Serving
+from jevons.serving.sizing import Load, nodes_needed
+from jevons.units import SECONDS_PER_HOUR, SECONDS_PER_MINUTE
+
+#: Hours closer than this are the same time; decisions are minutes apart.
+SAME_TIME_H = 1e-9
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodePlan:
+    """Decisions of the autoscaler at equal intervals over a span of hours, warm-up included.
+
+    A node that a decision wants serves after the delay; one that it does not want stops at once.  So the nodes
+    on at a time are the fewest that any decision in force during the delay before that time wanted.
+    """
+
+    hours: int
+    interval_h: float
+    delay_h: float
+    #: Nodes wanted, without and with the limit of available nodes, shape (decisions,).
+    desired: Floats
+    limited: Floats
+
+    def nodes_at(self, time_h: float) -> float:
+        """Nodes on at a time."""
+        return float(self.limited[self.decision_at(time_h - self.delay_h) : self.decision_at(time_h) + 1].min())
+
+    def decision_at(self, time_h: float) -> int:
+        """Number of the decision in force at a time; the first was in force before the day."""
+        return min(max(0, floor((time_h + SAME_TIME_H) / self.interval_h)), len(self.limited) - 1)
+
+    def times_h(self) -> list[float]:
+        """Times at which the number of nodes may change, the first of them 0."""
+        starts = self.interval_h * np.arange(float(len(self.limited)))
+        times = np.unique(np.concatenate([starts, starts + self.delay_h])) if self.delay_h else starts
+        kept: list[float] = times[times < self.hours].tolist()
+        return kept
+
+    def hourly_desired(self) -> Floats:
+        """Nodes wanted, averaged over each hour, shape (hours,)."""
+        return self._hourly(self.desired)
+
+    def hourly_nodes(self) -> Floats:
+        """Nodes on, averaged over each hour, shape (hours,)."""
+        if not self.delay_h:
+            return self._hourly(self.limited)
+        times = self.times_h()
+        return hourly_means(np.array(times, dtype=float), np.array([self.nodes_at(time) for time in times]), self.hours)
+
+    def _hourly(self, decided: Floats) -> Floats:
+        per_hour = _whole_decisions_per_hour(self.interval_h)
+        if per_hour is None:
+            return hourly_means(self.interval_h * np.arange(float(len(decided))), decided, self.hours)
+        return np.asarray(decided.reshape(self.hours, per_hour).mean(axis=1))
+
+
+def plan_of_load(serving: Serving, hourly_load: Load, available_nodes: float) -> NodePlan:
+    """Plan for a load that is known hour by hour, as a forecast or because it is what will be measured."""
+    coming = interval_means(serving.autoscaler, nodes_needed(serving, hourly_load))
+    # A measurement looks back over one interval; before the first there is none, and its own must do.
+    signal = coming if serving.autoscaler.signal == "forecast" else np.concatenate([coming[:1], coming[:-1]])
+    return _plan(serving, signal, len(hourly_load.decode_tokens_per_s), available_nodes)
+
+
+def plan_of_measurements(serving: Serving, interval_load: Load, hours: int, available_nodes: float) -> NodePlan:
+    """Plan that answers, at each decision, the load that came in the interval before it."""
+    coming = nodes_needed(serving, interval_load)
+    return _plan(serving, np.concatenate([coming[:1], coming[:-1]]), hours, available_nodes)
+
+
+def _plan(serving: Serving, signal: Floats, hours: int, available_nodes: float) -> NodePlan:
+    desired = nodes_wanted(serving.autoscaler, signal)
+    return NodePlan(
+        hours=hours,
+        interval_h=interval_h(serving.autoscaler),
+        delay_h=serving.autoscaler.delay_minutes * SECONDS_PER_MINUTE / SECONDS_PER_HOUR,
+        desired=desired,
+        limited=np.minimum(desired, available_nodes),
+    )
+
+
+def nodes_wanted(autoscaler: Autoscaler, needed: Floats) -> Floats:
+    """Nodes the autoscaler wants: the need with headroom, in steps from the floor, up to the ceiling, shape (t,)."""
+    wanted = np.maximum(needed * autoscaler.headroom, autoscaler.floor_nodes)
+    if autoscaler.step_nodes > 0:
+        # One part in 1e9 of slack, or rounding would switch on a whole step for nothing.
+        steps = np.ceil((wanted - autoscaler.floor_nodes) / autoscaler.step_nodes - 1e-9)
+        wanted = autoscaler.floor_nodes + autoscaler.step_nodes * steps
+    return np.asarray(np.minimum(wanted, inf if autoscaler.ceiling_nodes is None else autoscaler.ceiling_nodes))
+
+
+def interval_h(autoscaler: Autoscaler) -> float:
+    """Time between two decisions, h."""
+    return autoscaler.interval_minutes * SECONDS_PER_MINUTE / SECONDS_PER_HOUR
+
+
+def decisions_in(autoscaler: Autoscaler, hours: int) -> int:
+    """Decisions that fall in a number of hours, the first at their start."""
+    return ceil((hours - SAME_TIME_H) / interval_h(autoscaler))
+
+
+def interval_means(autoscaler: Autoscaler, hourly: Floats) -> Floats:
+    """Mean over each interval of what is given by the hour, shape (decisions,)."""
+    per_hour = _whole_decisions_per_hour(interval_h(autoscaler))
+    if per_hour is not None:
+        return np.repeat(hourly, per_hour)
+    edges = np.minimum(interval_h(autoscaler) * np.arange(decisions_in(autoscaler, len(hourly)) + 1), len(hourly))
+    total = np.concatenate([[0.0], np.cumsum(hourly)])
+    return np.asarray(np.diff(np.interp(edges, np.arange(len(hourly) + 1.0), total)) / np.diff(edges))
+
+
+def hourly_means(starts_h: Floats, values: Floats, hours: int) -> Floats:
+    """Mean over each hour of what holds from each start to the next, shape (hours,)."""
+    edges = np.append(starts_h, hours)
+    total = np.concatenate([[0.0], np.cumsum(values * np.diff(edges))])
+    return np.asarray(np.diff(np.interp(np.arange(hours + 1.0), edges, total)))
+
+
+def _whole_decisions_per_hour(interval: float) -> int | None:
+    per_hour = round(1 / interval)
+    return per_hour if abs(per_hour * interval - 1) < SAME_TIME_H else None

@@ -1,0 +1,121 @@
+"""What is written down of each request while a day is served, and the line in which requests wait."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from math import inf, nan
+
+from jevons.serving.interface import Day
+from jevons.serving.sizing import work_of
+from jevons.workload import Requests
+
+
+class Book:
+    """The requests of a day by number, as plain lists: single entries are read and written all the time.
+
+    Times are those of the clock, s; NaN until it happens.
+    """
+
+    def __init__(self, day: Day, requests: Requests, origin_s: float) -> None:
+        n, work = len(requests), work_of(day, requests)
+        streams = [day.streams[index] for index in requests.stream.tolist()]
+        self.arrival: list[float] = (requests.arrival_s + origin_s).tolist()
+        #: Weighted tokens to prefill; a restart adds what was generated.
+        self.prefill_tokens: list[float] = work.prefill_tokens.tolist()
+        #: Tokens still to decode, not weighted: they are what the speed is counted in.
+        self.output_tokens: list[float] = requests.output_tokens.tolist()
+        #: Slots of the batch that it takes, and weighted context.
+        self.weight: list[float] = [stream.output_weight for stream in streams]
+        self.context_tokens: list[float] = work.context_tokens.tolist()
+        self.input_weight: list[float] = [stream.input_weight for stream in streams]
+        self.interactive: list[bool] = [stream.interactive for stream in streams]
+        self.deadline: list[float] = [
+            inf if stream.patience_s is None else arrival + stream.patience_s
+            for arrival, stream in zip(self.arrival, streams, strict=True)
+        ]
+        self.prefill_start = [nan] * n
+        self.first_token = [nan] * n
+        self.departure = [nan] * n
+        #: What a step that was running on arrival adds to the times of the first and the last token.
+        self.step_wait = [0.0] * n
+        self.lost = bytearray(n)
+        #: When it entered the stage it is in.
+        self.entered = [nan] * n
+        self.arrived = 0
+
+
+class Line:
+    """Requests that wait, interactive ones first, then in order of arrival; who runs out of patience is lost.
+
+    A request past its deadline is taken out when it comes to the head of the line and counts as lost at its
+    deadline.
+    """
+
+    __slots__ = ("_book", "_lose", "batch", "interactive")
+
+    def __init__(self, book: Book, lose: Callable[[int], None]) -> None:
+        self._book = book
+        self._lose = lose
+        self.interactive: deque[int] = deque()
+        self.batch: deque[int] = deque()
+
+    def __bool__(self) -> bool:
+        return bool(self.interactive or self.batch)
+
+    def append(self, request: int) -> None:
+        """Put a request at the end of its class."""
+        (self.interactive if self._book.interactive[request] else self.batch).append(request)
+
+    def head(self, now: float) -> int | None:
+        """Whose turn it is, if anybody's."""
+        deadline = self._book.deadline
+        for waiting in (self.interactive, self.batch):
+            while waiting:
+                if deadline[waiting[0]] > now:
+                    return waiting[0]
+                self._lose(waiting.popleft())
+        return None
+
+    def take(self) -> None:
+        """Let the head go."""
+        (self.interactive or self.batch).popleft()
+
+    def clear(self, now: float) -> None:
+        """At the close: lose those whose deadline is past, wherever they stand."""
+        deadline = self._book.deadline
+        for waiting in (self.interactive, self.batch):
+            for request in waiting:
+                if deadline[request] <= now:
+                    self._lose(request)
+            waiting.clear()
+
+
+class Tally:
+    """Number in a stage, the area under it, and the time that requests spent there."""
+
+    __slots__ = ("area_s", "book", "inside", "time_s")
+
+    def __init__(self, book: Book) -> None:
+        self.book = book
+        self.inside = 0
+        self.area_s = 0.0
+        self.time_s = 0.0
+
+    def enter(self, request: int, now: float) -> None:
+        """Count a request in."""
+        self.book.entered[request] = now
+        self.inside += 1
+
+    def leave(self, request: int, now: float) -> None:
+        """Count a request out."""
+        self.inside -= 1
+        self.time_s += now - self.book.entered[request]
+
+    def lose(self, request: int, now: float) -> None:
+        """Count out one that gave up, at its deadline: the area since then was not its."""
+        at = max(self.book.deadline[request], self.book.entered[request])
+        self.inside -= 1
+        self.area_s -= now - at
+        self.time_s += at - self.book.entered[request]
+        self.book.lost[request] = 1

@@ -1,0 +1,220 @@
+"""The engine without events: a day from the sizing formulas, hour by hour, without noise.
+
+It takes the same day as the simulation and is the limit of it for a large pool: batches balance, nothing
+fluctuates.  Waiting is that of the prefill lanes in steady state; a load above what the nodes can do at the
+largest batch is lost if a stream has patience, and otherwise queues, and is served when there is room.
+Percentiles it does not know.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import simpy
+
+from jevons.randomness import Draws, Floats
+from jevons.scenario import Serving
+from jevons.serving import sizing
+from jevons.serving.autoscaling import plan_of_load
+from jevons.serving.interface import Day, Latencies, ServedDay, StreamLatencies
+from jevons.serving.sizing import Load
+from jevons.units import SECONDS_PER_HOUR
+from jevons.workload import Moments
+
+#: Traffic intensity of the prefill lanes is held below this: at 1 there is no steady state, and overload
+#: shows in decode, since the split of the nodes keeps both in balance.
+LARGEST_LANE_INTENSITY = 0.99
+
+
+def serve(env: simpy.Environment, day: Day, draws: Draws) -> simpy.Event:  # noqa: ARG001 (engines share a signature)
+    """Serve a day by formula; the event succeeds when the day is over on the clock."""
+    return env.timeout(day.duration_s, served_day(day))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Latency:
+    """What a layout makes of the load, hour by hour."""
+
+    #: Arrival to first token of each stream, s, shape (h, s).
+    ttft_s: Floats
+    #: Time for each output token, s, shape (h,).
+    tpot_s: Floats
+    #: Nodes with at least one sequence, shape (h,).
+    busy_nodes: Floats
+
+
+def served_day(day: Day) -> ServedDay:
+    """What comes of a day at expected rates in a large pool."""
+    serving = day.serving
+    known = sizing.stream_moments(day)
+    rates = sizing.request_rates_per_s(day)
+    load = sizing.expected_load(day, rates, known)
+    plan = plan_of_load(serving, load, day.available_nodes)
+    load, rates = load.after(day.warm_up_hours), rates[day.warm_up_hours :]
+    desired, provisioned = plan.hourly_desired()[day.warm_up_hours :], plan.hourly_nodes()[day.warm_up_hours :]
+
+    nodes = provisioned * sizing.availability(serving)
+    served_share, wait_s = _served(day, load, nodes)
+    served, served_rates = load.times(served_share), rates * served_share[:, None]
+    layout = _colocated if serving.layout == "colocated" else _disaggregated
+    latency = layout(day, known, served_rates, served, nodes)
+    ttft_s = latency.ttft_s + wait_s[:, None]
+
+    requests = rates * SECONDS_PER_HOUR
+    finished = served_rates * SECONDS_PER_HOUR
+    lost_share = np.maximum(0.0, 1 - served_share) if _may_lose(day) else np.zeros_like(served_share)
+    output_tokens = finished * [m.output_tokens for m in known]
+    return ServedDay(
+        requests=requests,
+        lost=requests * lost_share[:, None],
+        input_tokens=finished * [m.input_tokens for m in known],
+        cached_tokens=finished * [m.input_tokens - m.uncached_tokens for m in known],
+        output_tokens=output_tokens,
+        provisioned_node_hours=provisioned,
+        busy_node_hours=latency.busy_nodes,
+        work_node_hours=sizing.nodes_needed(serving, served),
+        least_node_hours=sizing.least_nodes(serving, served),
+        desired_node_hours=desired,
+        idle_node_hours=sizing.idle_nodes(day, provisioned),
+        failures=sizing.failures_per_hour(serving, provisioned),
+        ttft_s=_means_only(_weighted_mean(ttft_s, finished, axis=1)),
+        tpot_s=_means_only(latency.tpot_s),
+        stream_latencies=_stream_latencies(known, finished, ttft_s, latency.tpot_s),
+        user_speed_tokens_per_s=_user_speed(output_tokens.sum(axis=1), latency.tpot_s),
+        share_simulated=1.0,
+    )
+
+
+def _may_lose(day: Day) -> bool:
+    return any(stream.patience_s is not None for stream in day.streams)
+
+
+def _served(day: Day, load: Load, nodes: Floats) -> tuple[Floats, Floats]:
+    """Tokens served over tokens wanted, and the wait of those who wait for a slot, s; both of shape (h,)."""
+    least = sizing.least_nodes(day.serving, load)
+    overloaded = least > nodes
+    if not overloaded.any():
+        return np.ones_like(nodes), np.zeros_like(nodes)
+    if not _may_lose(day):
+        return _worked_off(least, nodes)
+    share = np.divide(nodes, least, out=np.ones_like(nodes), where=overloaded)
+    patience = [stream.patience_s for stream in day.streams if stream.patience_s is not None]
+    # First come, first served at an overloaded fleet: who is served has waited nearly until the patience ends.
+    return share, np.where(overloaded, sum(patience) / len(patience), 0.0)
+
+
+def _worked_off(least: Floats, nodes: Floats) -> tuple[Floats, Floats]:
+    backlog, done, wait_s = 0.0, [], []
+    for wanted, capacity in zip(least.tolist(), nodes.tolist(), strict=True):
+        work = min(wanted + backlog, capacity) if wanted > 0 else 0.0
+        later = wanted + backlog - work
+        done.append(work / wanted if wanted > 0 else 1.0)
+        wait_s.append((backlog + later) / 2 / capacity * SECONDS_PER_HOUR if capacity > 0 else 0.0)
+        backlog = later
+    return np.array(done), np.array(wait_s)
+
+
+def _disaggregated(day: Day, known: list[Moments], rates: Floats, load: Load, nodes: Floats) -> _Latency:
+    """Prefill in lanes with the wait of an M/G/c queue; decode at the batch that balances it."""
+    serving = day.serving
+    share = sizing.prefill_share(serving, load, nodes)
+    for_prefill, for_decode = nodes * share, nodes * (1 - share)
+    prefilling = sizing.prefill_nodes(serving, load)
+    lane_s_per_token = sizing.prefill_node_seconds(serving) * serving.prefill_lanes
+    service_s = _weighted_prompts(day, known) * lane_s_per_token
+    wait_s = lane_wait_s(
+        lanes=for_prefill * serving.prefill_lanes,
+        intensity=_ratio(prefilling, for_prefill),
+        mean_s=_weighted_mean(service_s, rates, axis=1),
+        mean_square_s2=_weighted_mean(service_s**2 * [1 + m.input_scv for m in known], rates, axis=1),
+    )
+    tpot_s = _step_s(serving, load, sizing.sequence_nodes(serving, load), for_decode)
+    decoding = _sequences(known, rates, tpot_s)
+    busy = np.minimum(prefilling * serving.prefill_lanes, for_prefill) + np.minimum(decoding, for_decode)
+    return _Latency(ttft_s=service_s + wait_s[:, None], tpot_s=tpot_s, busy_nodes=busy)
+
+
+def _colocated(day: Day, known: list[Moments], rates: Floats, load: Load, nodes: Floats) -> _Latency:
+    """Prompts in chunks on nodes that decode: each step of a node in prefill lasts longer by a chunk."""
+    serving = day.serving
+    prefilling = _ratio(sizing.prefill_nodes(serving, load), nodes)
+    need = sizing.prefill_nodes(serving, load) + sizing.sequence_nodes(serving, load)
+    tpot_s = _step_s(serving, load, need, nodes)
+    # The step without prompts: TPOT is it over 1 - (share of the time that prompts add).
+    plain_step_s = np.nan_to_num(tpot_s) * (1 - prefilling)
+    chunk_s = plain_step_s + serving.step.per_prefill_token_s * serving.prefill_chunk_tokens
+    service_s = _weighted_prompts(day, known) * (chunk_s / serving.prefill_chunk_tokens)[:, None]
+    ttft_s = service_s + plain_step_s[:, None] / 2
+    sequences = _sequences(known, rates, tpot_s) + (rates * service_s).sum(axis=1)
+    return _Latency(ttft_s=ttft_s, tpot_s=tpot_s, busy_nodes=np.minimum(sequences, nodes))
+
+
+def _weighted_prompts(day: Day, known: list[Moments]) -> Floats:
+    return np.array([m.uncached_tokens * s.input_weight for m, s in zip(known, day.streams, strict=True)])
+
+
+def _sequences(known: list[Moments], rates: Floats, tpot_s: Floats) -> Floats:
+    """Sequences that decode at a time, by Little's law, shape (h,)."""
+    return (rates @ [m.output_tokens for m in known]) * np.nan_to_num(tpot_s)
+
+
+def lane_wait_s(*, lanes: Floats, intensity: Floats, mean_s: Floats, mean_square_s2: Floats) -> Floats:
+    r"""Mean wait for a lane, s, shape (h,): Sakasegawa's M/M/c formula, scaled to the service times' variability.
+
+    .. math:: W_q = \frac{E[S^2]}{2 E[S]^2} \, E[S] \, \frac{\rho^{\sqrt{2(c+1)} - 1}}{c (1 - \rho)}
+
+    It needs no whole number of servers and no sum over them, and is within a few per cent of Erlang C [1]_.
+
+    References
+    ----------
+    .. [1] H. Sakasegawa, "An approximation formula L_q = alpha rho^beta / (1 - rho)", Annals of the Institute
+       of Statistical Mathematics 29 (1977), 67-75.
+    """
+    rho = np.minimum(intensity, LARGEST_LANE_INTENSITY)
+    servers = np.maximum(lanes, 1.0)
+    wait_s = _ratio(mean_square_s2, 2 * mean_s) * rho ** (np.sqrt(2 * (servers + 1)) - 1) / (servers * (1 - rho))
+    return np.asarray(np.where(mean_s > 0, wait_s, 0.0))
+
+
+def _step_s(serving: Serving, load: Load, needed: Floats, nodes: Floats) -> Floats:
+    """Time for an output token, s, shape (h,): A / (1 - rho), up to the largest batch; NaN where none is wanted."""
+    wanted = load.decode_tokens_per_s
+    idle = 1 - _ratio(needed, nodes)
+    # A lone sequence still waits for itself: the term matters only where a step has no base.
+    own_s = _ratio(np.full_like(nodes, serving.step.per_sequence_s), nodes)
+    balanced_s = np.divide(
+        np.maximum(serving.step.base_s, own_s), idle, out=np.full_like(nodes, np.inf), where=idle > 0
+    )
+    largest_s = np.divide(serving.max_batch * nodes, wanted, out=np.full_like(nodes, np.nan), where=wanted > 0)
+    return np.asarray(np.minimum(balanced_s, largest_s))
+
+
+def _ratio(part: Floats, whole: Floats) -> Floats:
+    return np.divide(part, whole, out=np.zeros_like(part), where=whole > 0)
+
+
+def _weighted_mean(values: Floats, weights: Floats, axis: int) -> Floats:
+    total = weights.sum(axis=axis)
+    return np.divide((values * weights).sum(axis=axis), total, out=np.full_like(total, np.nan), where=total > 0)
+
+
+def _means_only(mean: Floats) -> Latencies:
+    unknown = np.full_like(mean, np.nan)
+    return Latencies(mean=mean, p50=unknown, p95=unknown, p99=unknown)
+
+
+def _stream_latencies(known: list[Moments], finished: Floats, ttft_s: Floats, tpot_s: Floats) -> StreamLatencies:
+    mean_ttft_s = _weighted_mean(ttft_s, finished, axis=0)
+    mean_tpot_s = _weighted_mean(np.nan_to_num(tpot_s)[:, None], finished, axis=0)
+    return StreamLatencies(
+        mean_ttft_s=mean_ttft_s,
+        p95_ttft_s=np.full_like(mean_ttft_s, np.nan),
+        mean_tpot_s=mean_tpot_s,
+        mean_latency_s=mean_ttft_s + mean_tpot_s * [m.output_tokens for m in known],
+    )
+
+
+def _user_speed(output_tokens: Floats, tpot_s: Floats) -> float:
+    seconds = float((output_tokens * np.nan_to_num(tpot_s)).sum())
+    return float(output_tokens.sum()) / seconds if seconds > 0 else float("nan")

@@ -1,0 +1,221 @@
+"""Prefill and decode on the same nodes: prompts in chunks, between the steps of the sequences that decode.
+
+A step of a node with n sequences lasts `base = A + h n + K (KV tokens)`, and with a chunk of a prompt in it
+`base + Bp chunk`.  Of m nodes q are in prefill, each at one prompt, first come, first served.  Between events
+rates are constant, so two virtual clocks serve the pool: every prompt advances by a chunk each long step, and every
+sequence by (1 - q/m) / base + (q/m) / (base + Bp chunk) tokens a second, being on any node alike.  Balance gives
+TPOT = A / (1 - rho), the sizing formula.
+
+A pool of one node is exactly one replica.  Routing by turns or to the shorter of two keeps a pool for each
+replica.  In a cell thinned to the share f, prompts are too rare to stand for the q of the true pool; there
+sequences feel the expected q/m of the hour, by the law of large numbers over the other cells, and their own batch
+as in `disaggregated`.
+"""
+
+from __future__ import annotations
+
+from heapq import heapify, heappop, heappush
+from math import floor, inf, isnan, ulp
+
+import simpy
+from simpy.events import Timeout
+
+from jevons.scenario import Serving
+from jevons.serving.book import Book, Line, Tally
+from jevons.serving.disaggregated import FEWEST_LANES, SAME_TIME_S, felt_share
+
+
+class Replicas:
+    """A pool of nodes that prefill and decode."""
+
+    def __init__(self, env: simpy.Environment, book: Book, serving: Serving, share: float, end_s: float) -> None:
+        self.env = env
+        self.book = book
+        self.prefill_tally = Tally(book)
+        self.decode_tally = Tally(book)
+        self.line = Line(book, self._lose)
+        self.share = share
+        self.serving = serving
+        self.law = serving.step
+        self.chunk = serving.prefill_chunk_tokens
+        self.nodes = 0.0
+        self.prompt_slots = 0
+        #: Uncached prompt tokens that a node is expected to get each second: what thinned cells feel.
+        self.expected_prompt_tokens_per_s = 0.0
+        #: (virtual time at the end, request) of prompts and of sequences, with the clocks and their speeds.
+        self.prompts: list[tuple[float, int]] = []
+        self.active: list[tuple[float, int]] = []
+        self.prompt_clock = 0.0
+        self.token_clock = 0.0
+        self.prompt_speed = 0.0
+        self.token_speed = 0.0
+        #: Slots taken by prompts and sequences; by sequences alone; their context.
+        self.slots = 0.0
+        self.mass = 0.0
+        self.context = 0.0
+        self.base_s = self.law.base_s
+        self.at = env.now
+        self.armed = inf
+        self.timer = 0
+        self.tolerance_s = SAME_TIME_S + 8 * ulp(end_s)
+        self.prompt_tokens = 0.0
+        self.mass_tokens = 0.0
+        self.served_context_tokens2 = 0.0
+        self.busy_node_s = 0.0
+
+    @property
+    def inside(self) -> int:
+        """Requests here, at any stage."""
+        return self.prefill_tally.inside + self.decode_tally.inside
+
+    def settle(self) -> None:
+        """Carry both clocks and the areas on to now."""
+        now = self.env.now
+        span = now - self.at
+        if span:
+            self.prefill_tally.area_s += self.prefill_tally.inside * span
+            self.decode_tally.area_s += self.decode_tally.inside * span
+            if self.prompts:
+                self.prompt_clock += span * self.prompt_speed
+                self.prompt_tokens += span * self.prompt_speed * len(self.prompts)
+            if self.active:
+                tokens = span * self.token_speed
+                self.token_clock += tokens
+                self.mass_tokens += self.mass * tokens
+                self.served_context_tokens2 += self.context * tokens
+            self.busy_node_s += min((len(self.prompts) + len(self.active)) / self.share, self.nodes) * span
+            self.at = now
+
+    def switch(self, nodes: float, expected_prompt_tokens_per_s: float) -> None:
+        """Serve on so many true nodes from now on, each of which is expected to get so many prompt tokens."""
+        self.settle()
+        self.nodes = nodes
+        self.expected_prompt_tokens_per_s = expected_prompt_tokens_per_s
+        slots = floor(self.share * nodes + SAME_TIME_S)
+        self.prompt_slots = max(slots, FEWEST_LANES if self.share < 1 else 1) if nodes > 0 else 0
+        self._begin_waiting()
+        self._retime()
+
+    def arrive(self, request: int) -> None:
+        """Take a request in."""
+        self.settle()
+        self.prefill_tally.enter(request, self.at)
+        self.line.append(request)
+        self._begin_waiting()
+        self._retime()
+
+    def _has_room(self, request: int) -> bool:
+        if len(self.prompts) >= self.prompt_slots:
+            return False
+        room = self.serving.max_batch * self.share * self.nodes * (1 + 1e-12)
+        return self.slots + self.book.weight[request] <= room or not (self.prompts or self.active)
+
+    def _begin_waiting(self) -> None:
+        while (request := self.line.head(self.at)) is not None and self._has_room(request):
+            self.line.take()
+            self._begin(request)
+
+    def _begin(self, request: int) -> None:
+        book = self.book
+        if isnan(book.prefill_start[request]):
+            book.prefill_start[request] = self.at
+        # Whoever is in prefill does not give up; a slot of the batch is its own from here on.
+        book.deadline[request] = inf
+        self.slots += book.weight[request]
+        heappush(self.prompts, (self.prompt_clock + book.prefill_tokens[request], request))
+
+    def _end_prompt(self, request: int) -> None:
+        book = self.book
+        self.prefill_tally.leave(request, self.at)
+        self.decode_tally.enter(request, self.at)
+        if isnan(book.first_token[request]):
+            book.first_token[request] = self.at
+            if self.active:
+                book.step_wait[request] = self.base_s / 2
+        self.mass += book.weight[request]
+        self.context += book.context_tokens[request]
+        heappush(self.active, (self.token_clock + book.output_tokens[request], request))
+
+    def _retime(self) -> None:
+        """Set both speeds to the batch, and the timer to the next end unless one goes off before it."""
+        if not self.prompts and not self.active:
+            return
+        if self.nodes <= 0:
+            self.prompt_speed = self.token_speed = 0.0
+            return
+        self._set_speeds()
+        due = inf
+        if self.prompts:
+            due = self.at + (self.prompts[0][0] - self.prompt_clock) / self.prompt_speed
+        if self.active:
+            due = min(due, self.at + (self.active[0][0] - self.token_clock) / self.token_speed)
+        if due < self.armed:
+            self.armed = due
+            self.timer += 1
+            timer = Timeout(self.env, max(0.0, due - self.at), self.timer)
+            timer.callbacks.append(self._ring)
+
+    def _set_speeds(self) -> None:
+        law = self.law
+        per_node = felt_share(len(self.active), self.share) / self.nodes
+        self.base_s = law.base_s + (law.per_sequence_s * self.mass + law.per_kv_token_s * self.context) * per_node
+        long_s = self.base_s + law.per_prefill_token_s * self.chunk
+        self.prompt_speed = self.chunk / long_s if long_s else inf
+        if self.share < 1:
+            in_prefill = self.expected_prompt_tokens_per_s * long_s / self.chunk
+        else:
+            in_prefill = len(self.prompts) / self.nodes
+        in_prefill = min(1.0, in_prefill)
+        self.token_speed = (1 - in_prefill) / self.base_s + in_prefill / long_s
+
+    def _ring(self, timer: simpy.Event) -> None:
+        if timer.value != self.timer:
+            return
+        self.armed = inf
+        self.settle()
+        near = self.tolerance_s
+        while self.prompts and self.prompts[0][0] - self.prompt_clock <= near * self.prompt_speed:
+            self._end_prompt(heappop(self.prompts)[1])
+        while self.active and self.active[0][0] - self.token_clock <= near * self.token_speed:
+            self._depart(heappop(self.active)[1])
+        self._rest_where_empty()
+        self._begin_waiting()
+        self._retime()
+
+    def _depart(self, request: int) -> None:
+        self.book.departure[request] = self.at
+        self._remove(request)
+
+    def _remove(self, request: int) -> None:
+        self.slots -= self.book.weight[request]
+        self.mass -= self.book.weight[request]
+        self.context -= self.book.context_tokens[request]
+        self.decode_tally.leave(request, self.at)
+
+    def _rest_where_empty(self) -> None:
+        # With nobody there the sums are known exactly, and a virtual clock may begin anew.
+        if not self.prompts:
+            self.prompt_clock = 0.0
+        if not self.active:
+            self.token_clock = self.mass = self.context = 0.0
+            if not self.prompts:
+                self.slots = 0.0
+
+    def interrupt(self, hit: set[int]) -> None:
+        """Take sequences out whose node failed: what they have generated must be prefilled with the prompt again."""
+        self.settle()
+        book = self.book
+        for end, request in self.active:
+            if request in hit:
+                left = max(end - self.token_clock, 0.0)
+                book.prefill_tokens[request] += (book.output_tokens[request] - left) * book.input_weight[request]
+                book.output_tokens[request] = left
+                self._remove(request)
+        self.active = [entry for entry in self.active if entry[1] not in hit]
+        heapify(self.active)
+        self._rest_where_empty()
+        self._begin_waiting()
+        self._retime()
+
+    def _lose(self, request: int) -> None:
+        self.prefill_tally.lose(request, self.at)

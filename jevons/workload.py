@@ -1,0 +1,557 @@
+"""Requests: when they come and how many tokens they have, from profiles and token laws or from a recorded trace."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import io
+import json
+import zlib
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from functools import lru_cache
+from itertools import pairwise, product
+from math import erfc, exp, isfinite, sqrt
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from jevons.errors import Problem, ScenarioError
+from jevons.randomness import Draws, Floats, normal_quantile
+from jevons.scenario import Tokens, Workload
+from jevons.units import HOURS_PER_DAY, SECONDS_PER_HOUR
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Requests:
+    """Requests in order of arrival; every array has shape (n,)."""
+
+    #: From the first second of the day, s.
+    arrival_s: Floats
+    #: Index of the stream each belongs to.
+    stream: npt.NDArray[np.int64]
+    #: Prompt tokens, cached ones included.
+    input_tokens: Floats
+    #: Prompt tokens found in the cache.
+    cached_tokens: Floats
+    #: At least 1.
+    output_tokens: Floats
+
+    def __len__(self) -> int:
+        return len(self.arrival_s)
+
+    def first(self, n: int) -> Requests:
+        """The first n requests."""
+        return Requests(
+            arrival_s=self.arrival_s[:n],
+            stream=self.stream[:n],
+            input_tokens=self.input_tokens[:n],
+            cached_tokens=self.cached_tokens[:n],
+            output_tokens=self.output_tokens[:n],
+        )
+
+
+# --- Token laws ------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class TokenLaw:
+    """A mixture of lognormals or, where there are edges, a histogram; hashable, so its moments are kept."""
+
+    mean: tuple[float, ...]
+    sigma: tuple[float, ...]
+    weight: tuple[float, ...]
+    edges: tuple[float, ...] = ()
+    counts: tuple[float, ...] = ()
+
+    @classmethod
+    def of(cls, tokens: Tokens) -> TokenLaw:
+        """The law that a scenario describes."""
+        return cls(
+            tuple(tokens.mean), tuple(tokens.sigma), tuple(tokens.weight), tuple(tokens.edges), tuple(tokens.counts)
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Moments:
+    """What sizing needs to know of the requests of a workload."""
+
+    #: Mean tokens of the prompt, cached ones included, and without them.
+    input_tokens: float
+    uncached_tokens: float
+    output_tokens: float
+    #: E[O (I + O/2)]: each output token times the context it reads, token^2.
+    context_tokens2: float
+    #: Squared coefficient of variation of the prompt's uncached tokens.
+    input_scv: float
+
+
+#: Points of the quasi-random sample that stands for an integral without closed form.
+QUASI_RANDOM_POINTS = 2000
+
+
+def moments(workload: Workload) -> Moments:
+    """Moments of the requests of a workload, before rounding to whole tokens."""
+    if workload.input_tokens is None or workload.output_tokens is None:
+        raise ValueError("the workload must give input_tokens and output_tokens")
+    return _moments(
+        TokenLaw.of(workload.input_tokens),
+        TokenLaw.of(workload.output_tokens),
+        workload.correlation,
+        workload.cached_share,
+    )
+
+
+@lru_cache(maxsize=1024)
+def _moments(inputs: TokenLaw, outputs: TokenLaw, correlation: float, cached_share: float) -> Moments:
+    mean_input, square_input = _mean(inputs), _mean_square(inputs)
+    return Moments(
+        input_tokens=mean_input,
+        uncached_tokens=mean_input * (1 - cached_share),
+        output_tokens=_mean(outputs),
+        context_tokens2=_mean_product(inputs, outputs, correlation) + _mean_square(outputs) / 2,
+        input_scv=square_input / mean_input**2 - 1,
+    )
+
+
+def trace_moments(requests: Requests, stream: int) -> Moments:
+    """Moments of the requests of one stream of a trace; zero if it has none."""
+    own = requests.stream == stream
+    if not own.any():
+        return Moments(input_tokens=0.0, uncached_tokens=0.0, output_tokens=0.0, context_tokens2=0.0, input_scv=0.0)
+    inputs, cached, outputs = requests.input_tokens[own], requests.cached_tokens[own], requests.output_tokens[own]
+    uncached = inputs - cached
+    mean = float(uncached.mean())
+    return Moments(
+        input_tokens=float(inputs.mean()),
+        uncached_tokens=mean,
+        output_tokens=float(outputs.mean()),
+        context_tokens2=float((outputs * (inputs + outputs / 2)).mean()),
+        input_scv=float(uncached.var()) / mean**2 if mean > 0 else 0.0,
+    )
+
+
+def mean_tokens(tokens: Tokens) -> float:
+    """Mean of a token law before rounding, token."""
+    return _mean(TokenLaw.of(tokens))
+
+
+def mean_context_tokens(workload: Workload) -> float:
+    """Context that an output token reads on average, E[O (I + O/2)] / E[O], token."""
+    known = moments(workload)
+    return known.context_tokens2 / known.output_tokens
+
+
+def _mean(law: TokenLaw) -> float:
+    if law.edges:
+        return sum(share * (low + high) / 2 for share, low, high in _bins(law))
+    return sum(w * m for w, m in zip(law.weight, law.mean, strict=True))
+
+
+def _mean_square(law: TokenLaw) -> float:
+    if law.edges:
+        return sum(share * (low * low + low * high + high * high) / 3 for share, low, high in _bins(law))
+    return sum(w * m * m * exp(s * s) for w, m, s in zip(law.weight, law.mean, law.sigma, strict=True))
+
+
+def _mean_product(inputs: TokenLaw, outputs: TokenLaw, correlation: float) -> float:
+    if correlation == 0:
+        return _mean(inputs) * _mean(outputs)
+    if inputs.edges or outputs.edges:
+        return _quasi_random_mean_product(inputs, outputs, correlation)
+    # Lognormals with correlated logarithms: E[XY] = E[X] E[Y] exp(cov).
+    return sum(
+        w * v * m * n * exp(correlation * s * t)
+        for (w, m, s), (v, n, t) in product(_components(inputs), _components(outputs))
+    )
+
+
+def _quasi_random_mean_product(inputs: TokenLaw, outputs: TokenLaw, correlation: float) -> float:
+    # The four-dimensional R sequence of Roberts: powers of the root of x^5 = x + 1.
+    step = 1.1673039782614187 ** -np.arange(1.0, 5.0)
+    points = (0.5 + np.arange(1.0, QUASI_RANDOM_POINTS + 1)[:, None] * step) % 1.0
+    first, second = normal_quantile(points[:, 0]), normal_quantile(points[:, 1])
+    x = _tokens_at(inputs, first, points[:, 2])
+    y = _tokens_at(outputs, _correlated(first, second, correlation), points[:, 3])
+    return float(np.mean(x * y))
+
+
+def _bins(law: TokenLaw) -> Iterator[tuple[float, float, float]]:
+    total = sum(law.counts)
+    for count, (low, high) in zip(law.counts, pairwise(law.edges), strict=True):
+        yield count / total, low, high
+
+
+def _components(law: TokenLaw) -> list[tuple[float, float, float]]:
+    return list(zip(law.weight, law.mean, law.sigma, strict=True))
+
+
+def _correlated(first: Floats, second: Floats, correlation: float) -> Floats:
+    return first if correlation == 1 else correlation * first + sqrt(1 - correlation**2) * second
+
+
+def _tokens_at(law: TokenLaw, z: Floats, component: Floats) -> Floats:
+    """Tokens, not yet whole, at standard normal places `z` within the components that uniform numbers choose."""
+    if law.edges:
+        below = np.concatenate([[0.0], np.cumsum(law.counts)]) / sum(law.counts)
+        return np.asarray(np.interp(_normal_cdf(z), below, law.edges))
+    chosen = np.searchsorted(np.cumsum(law.weight)[:-1], component, side="right")
+    sigma = np.asarray(law.sigma)[chosen]
+    # exp(sigma^2 / 2) is the mean of a lognormal over its median.
+    return np.asarray(np.asarray(law.mean)[chosen] * np.exp(sigma * (z - sigma / 2)))
+
+
+def _normal_cdf(z: Floats) -> Floats:
+    return np.array([0.5 * erfc(-value / sqrt(2)) for value in z.tolist()])
+
+
+def _whole(tokens: Floats) -> Floats:
+    return np.maximum(1.0, np.rint(tokens))
+
+
+def hourly_requests_per_s(workload: Workload, requests_per_day: float, hours: npt.NDArray[np.int64]) -> Floats:
+    """Rate of the requests in each hour of the day (from midnight, wrapping), 1/s, shape of `hours`."""
+    profile = np.asarray(workload.hourly_profile)
+    return np.asarray(profile[hours % HOURS_PER_DAY] * (requests_per_day / (profile.sum() * SECONDS_PER_HOUR)))
+
+
+# --- Drawn requests --------------------------------------------------------------------------------------------------
+
+
+def overdispersed(workloads: Mapping[str, Workload], expected_requests: Floats, draws: Draws) -> Floats:
+    """Expected requests of each span and stream times the gamma multipliers of the stream, shape (t, s)."""
+    multipliers = [
+        gamma_numbers(workload.overdispersion, len(expected_requests), draws.at(name))
+        for name, workload in workloads.items()
+    ]
+    return expected_requests * np.stack(multipliers, axis=1)
+
+
+def poisson_requests(
+    workloads: Mapping[str, Workload],
+    expected_requests: Floats,
+    *,
+    span_s: float,
+    first_s: float,
+    draws: Draws,
+) -> Requests:
+    r"""Requests of several streams as one non-homogeneous Poisson process.
+
+    The i-th request comes when the expected number so far, :math:`\Lambda(t)`, reaches the sum of i unit
+    exponentials.  Its stream and its tokens are draw i of their own purposes.  So two arms that expect the
+    same numbers get the same times and the same places in their token laws.
+
+    Parameters
+    ----------
+    workloads : mapping of names to workloads
+        The streams, in order.
+    expected_requests : ndarray, shape (t, s), request
+        Requests expected of each stream in each of t spans of time.
+    span_s : float, s
+        Length of a span.
+    first_s : float, s
+        Time at which the first span begins.
+    draws : Draws
+        Random numbers of this day.
+
+    Returns
+    -------
+    Requests, shape (n,)
+    """
+    span, spans = poisson_times(expected_requests.sum(axis=1), draws, "arrival")
+    stream = _streams(expected_requests, span, draws)
+    inputs, cached, outputs = _request_tokens(list(workloads.values()), stream, draws)
+    return Requests(
+        arrival_s=first_s + span_s * spans,
+        stream=stream,
+        input_tokens=inputs,
+        cached_tokens=cached,
+        output_tokens=outputs,
+    )
+
+
+def poisson_times(expected: Floats, draws: Draws, purpose: str) -> tuple[npt.NDArray[np.int64], Floats]:
+    """Poisson events with so many expected in each of t equal spans: the span of each, and its time in spans."""
+    reached = np.concatenate([[0.0], np.cumsum(expected)])
+    sums = _exponential_sums(float(reached[-1]), draws, purpose)
+    span = np.searchsorted(reached, sums, side="right") - 1
+    return span, span + (sums - reached[span]) / expected[span]
+
+
+def _exponential_sums(end: float, draws: Draws, purpose: str) -> Floats:
+    """Sums of unit exponentials, each of one more, that stay below the end."""
+    batch = int(end + 6 * sqrt(end)) + 20
+    sums = np.cumsum(draws.exponential(purpose, batch))
+    while sums[-1] < end:
+        sums = np.concatenate([sums, sums[-1] + np.cumsum(draws.exponential(purpose, batch, first=len(sums)))])
+    return np.asarray(sums[: np.searchsorted(sums, end)])
+
+
+def _streams(expected: Floats, span: npt.NDArray[np.int64], draws: Draws) -> npt.NDArray[np.int64]:
+    if expected.shape[1] == 1:
+        return np.zeros(len(span), dtype=np.int64)
+    below = np.cumsum(expected, axis=1)
+    place = draws.uniform("stream", len(span)) * below[span, -1]
+    return np.asarray((place[:, None] >= below[span, :-1]).sum(axis=1), dtype=np.int64)
+
+
+def _request_tokens(
+    workloads: list[Workload], stream: npt.NDArray[np.int64], draws: Draws
+) -> tuple[Floats, Floats, Floats]:
+    """Prompt, cached and answer tokens of each request, each of shape (n,)."""
+    first, second = draws.normal("input", len(stream)), draws.normal("output", len(stream))
+    in_component, out_component = draws.uniform("input kind", len(stream)), draws.uniform("output kind", len(stream))
+    inputs, cached, outputs = np.empty_like(first), np.empty_like(first), np.empty_like(first)
+    for index, workload in enumerate(workloads):
+        if workload.input_tokens is None or workload.output_tokens is None:
+            raise ValueError("a workload must give input_tokens and output_tokens, or be played from a trace")
+        own = stream == index
+        answer = _correlated(first[own], second[own], workload.correlation)
+        inputs[own] = _whole(_tokens_at(TokenLaw.of(workload.input_tokens), first[own], in_component[own]))
+        outputs[own] = _whole(_tokens_at(TokenLaw.of(workload.output_tokens), answer, out_component[own]))
+        cached[own] = workload.cached_share * inputs[own]
+    return inputs, cached, outputs
+
+
+#: Trials of the gamma generator for each number; that all of them fail has a probability below 1e-20.
+GAMMA_TRIALS = 16
+
+
+def gamma_numbers(cv: float, n: int, draws: Draws) -> Floats:
+    """Gamma numbers of mean 1 and a coefficient of variation, shape (n,): number i from draws of its own.
+
+    References
+    ----------
+    .. [1] G. Marsaglia and W. W. Tsang, "A simple method for generating gamma variables", ACM Transactions on
+       Mathematical Software 26 (2000), 363-372; shapes below 1 by the remark in its section 6.
+    """
+    if cv == 0:
+        return np.ones(n)
+    shape = cv**-2
+    d = shape + (1 if shape < 1 else 0) - 1 / 3
+    x = draws.normal("gamma", n * GAMMA_TRIALS).reshape(n, GAMMA_TRIALS)
+    u = draws.uniform("gamma trial", n * GAMMA_TRIALS).reshape(n, GAMMA_TRIALS)
+    v = np.maximum(1 + x / sqrt(9 * d), 1e-300) ** 3
+    accepted = np.log(u) < x * x / 2 + d * (1 - v + np.log(v))
+    numbers = d * v[np.arange(n), accepted.argmax(axis=1)]
+    if shape < 1:
+        numbers = numbers * draws.uniform("gamma shape", n) ** (1 / shape)
+    return np.asarray(numbers / shape)
+
+
+# --- Recorded traces -------------------------------------------------------------------------------------------------
+
+#: No line of a trace is longer, characters.
+LONGEST_LINE = 1_000_000
+#: Problems reported of a trace before reading stops.
+MOST_PROBLEMS = 20
+
+
+@dataclass(frozen=True, slots=True)
+class _Columns:
+    """Names of the columns of a trace, and what its times are."""
+
+    arrival: str
+    input_tokens: str
+    output_tokens: str
+    seconds_of: Callable[[object], float]
+    cached_tokens: str = "cached_tokens"
+
+    def readers(self, with_cached: bool) -> list[tuple[str, Callable[[object], float]]]:
+        """Each column with what reads its values."""
+        return [
+            (self.arrival, self.seconds_of),
+            (self.input_tokens, _tokens),
+            (self.output_tokens, _tokens),
+            (self.cached_tokens, _tokens if with_cached else _unknown),
+        ]
+
+
+class _RuleError(ValueError):
+    """A value that breaks a rule."""
+
+
+def _number(value: object) -> float:
+    try:
+        number = float(value)  # type: ignore[arg-type]
+    except (TypeError, ValueError, OverflowError):
+        raise _RuleError("must be a number") from None
+    if isinstance(value, bool) or not isfinite(number):
+        raise _RuleError("must be a finite number")
+    return number
+
+
+def _tokens(value: object) -> float:
+    number = _number(value)
+    if number < 0 or number != int(number):
+        raise _RuleError("must be a whole number of at least 0")
+    return number
+
+
+def _moment(value: object) -> float:
+    try:
+        return datetime.fromisoformat(str(value)).timestamp()
+    except (ValueError, OverflowError, OSError):
+        raise _RuleError("must be a date and time such as 2023-11-16 18:17:03.97") from None
+
+
+#: Azure LLM inference 2023, Mooncake, and our own.
+FORMATS = (
+    _Columns("TIMESTAMP", "ContextTokens", "GeneratedTokens", _moment),
+    _Columns("timestamp", "input_length", "output_length", lambda value: _number(value) / 1e3),
+    _Columns("arrival_s", "input_tokens", "output_tokens", _number),
+)
+
+
+def read_trace(path: str | Path, speed: float = 1.0, cached_share: float = 0.0) -> Requests:
+    """Requests of a recorded trace, from the first one's arrival on, all of stream 0.
+
+    CSV with a header or JSON lines, gzipped or not, with the columns of the Azure traces (`TIMESTAMP`,
+    `ContextTokens`, `GeneratedTokens`), of Mooncake (`timestamp` in ms, `input_length`, `output_length`) or
+    `arrival_s`, `input_tokens`, `output_tokens` and, if known, `cached_tokens`.  Requests out of order are
+    sorted, those at one time stay in order.  An answer of no tokens is served as one: its end is streamed too.
+
+    Parameters
+    ----------
+    path : path
+        The trace.
+    speed : float
+        The trace is played this many times faster than it was recorded, > 0.
+    cached_share : float
+        Share of the prompt found in the cache where the trace does not say.
+
+    Raises
+    ------
+    ScenarioError
+        If the file cannot be read or a value is not what it must be, with file, line, column, rule and value.
+    """
+    try:
+        rows, problems = _read_rows(Path(path))
+    except (OSError, EOFError, zlib.error, csv.Error, UnicodeDecodeError) as error:
+        raise ScenarioError([Problem(str(path), "", f"cannot be read as a trace: {_reason(error)}")]) from error
+    if not problems and not rows:
+        problems = [Problem(str(path), "", "must hold at least one request")]
+    if problems:
+        raise ScenarioError(problems)
+    return _sorted_requests(np.array(rows), speed, cached_share)
+
+
+def _reason(error: Exception) -> str:
+    return error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+
+
+def _sorted_requests(rows: Floats, speed: float, cached_share: float) -> Requests:
+    rows = rows[np.argsort(rows[:, 0], kind="stable")]
+    arrival, inputs, outputs, cached = rows.T
+    return Requests(
+        arrival_s=(arrival - arrival[0]) / speed,
+        stream=np.zeros(len(rows), dtype=np.int64),
+        input_tokens=inputs.copy(),
+        cached_tokens=np.where(np.isnan(cached), cached_share * inputs, cached),
+        output_tokens=np.maximum(1.0, outputs),
+    )
+
+
+_Row = tuple[float, float, float, float]
+
+
+def _read_rows(path: Path) -> tuple[list[_Row], list[Problem]]:
+    if path.exists() and not path.is_file():
+        raise OSError(0, "not a file")
+    rows: list[_Row] = []
+    problems: list[Problem] = []
+    with _opened(path) as file:
+        for line, record in _records(str(path), _lines(file)):
+            found = [record] if isinstance(record, Problem) else _row(str(path), line, record, rows)
+            problems += found
+            # A line that does not fall into its columns says that the rest will not either.
+            if len(problems) >= MOST_PROBLEMS or any(problem.key == "" for problem in found):
+                break
+    return rows, problems
+
+
+def _opened(path: Path) -> io.TextIOWrapper:
+    with path.open("rb") as raw:
+        zipped = raw.read(2) == b"\x1f\x8b"
+    binary = gzip.open(path) if zipped else path.open("rb")  # noqa: SIM115 (closed by the wrapper's context)
+    return io.TextIOWrapper(binary, encoding="utf-8-sig", newline="")
+
+
+def _lines(file: io.TextIOWrapper) -> Iterator[str]:
+    while line := file.readline(LONGEST_LINE + 1):
+        if len(line) > LONGEST_LINE:
+            raise OSError(0, f"a line is longer than {LONGEST_LINE} characters")
+        yield line
+
+
+def _records(path: str, lines: Iterator[str]) -> Iterator[tuple[int, Mapping[str, object] | Problem]]:
+    """Records of a trace by name of column, with their lines; a problem in place of one that cannot be read."""
+    first = next(lines, "")
+    rest = _with_first(first, lines)
+    yield from _json_records(path, rest) if first.lstrip().startswith("{") else _csv_records(path, rest)
+
+
+def _with_first(first: str, lines: Iterator[str]) -> Iterator[str]:
+    yield first
+    yield from lines
+
+
+def _json_records(path: str, lines: Iterator[str]) -> Iterator[tuple[int, Mapping[str, object] | Problem]]:
+    for number, line in enumerate(lines, start=1):
+        if not line.strip():
+            continue
+        try:
+            record = json.loads(line)
+        except (ValueError, RecursionError):
+            record = None
+        bad = Problem(path, "", f"must be a JSON object, not {_short(line.strip())}", number)
+        yield number, record if isinstance(record, dict) else bad
+
+
+def _csv_records(path: str, lines: Iterator[str]) -> Iterator[tuple[int, Mapping[str, object] | Problem]]:
+    reader = csv.reader(lines)
+    header = [name.strip() for name in next(reader, [])]
+    for values in reader:
+        if not values:
+            continue
+        bad = Problem(path, "", f"must have {len(header)} columns, not {len(values)}", reader.line_num)
+        yield reader.line_num, dict(zip(header, values, strict=True)) if len(values) == len(header) else bad
+
+
+def _columns_of(record: Mapping[str, object]) -> _Columns | None:
+    known = (c for c in FORMATS if {c.arrival, c.input_tokens, c.output_tokens} <= record.keys())
+    return next(known, None)
+
+
+def _row(path: str, line: int, record: Mapping[str, object], rows: list[_Row]) -> list[Problem]:
+    """Add a record to the rows, or say what is wrong with it."""
+    columns = _columns_of(record)
+    if columns is None:
+        names = _short(", ".join(map(str, record)))
+        return [Problem(path, "", f"must have the columns {_known_columns()}, not {names}", line)]
+    values, problems = [], []
+    for name, read in columns.readers(with_cached=columns.cached_tokens in record):
+        try:
+            values.append(read(record.get(name)))
+        except _RuleError as rule:
+            problems.append(Problem(path, name, f"{rule}, not {_short(record.get(name))}", line))
+    if not problems and values[3] > values[1]:
+        problems.append(Problem(path, columns.cached_tokens, f"must be at most the prompt, not {values[3]:g}", line))
+    if not problems:
+        rows.append((values[0], values[1], values[2], values[3]))
+    return problems
+
+
+def _unknown(_: object) -> float:
+    return float("nan")
+
+
+def _known_columns() -> str:
+    return " or ".join(f"{known.arrival}, {known.input_tokens}, {known.output_tokens}" for known in FORMATS)
+
+
+def _short(value: object) -> str:
+    shown = repr(value)
+    return shown if len(shown) <= 60 else f"{shown[:57]}..."
