@@ -182,8 +182,10 @@ class Result:
         noise = relative_change(shock, baseline, self._confidence) if all(baseline) else None
         if self.draws is None or noise is None:
             return noise, None
-        drawn = self.draws.headlines["shock", figure] / self.draws.headlines["baseline", figure] - 1.0
-        return noise, Estimate.from_draws(drawn, self._confidence)
+        drawn, reference = self.draws.headlines["shock", figure], self.draws.headlines["baseline", figure]
+        defined = reference > 0
+        changes = drawn[defined] / reference[defined] - 1.0
+        return noise, Estimate.from_draws(changes, self._confidence) if len(changes) else None
 
     @cached_property
     def closed_form_gap(self) -> float | None:
@@ -284,7 +286,7 @@ class Result:
         return summary_table(self)
 
     def _repr_html_(self) -> str:
-        from jevons.report.text import summary_html
+        from jevons.report.html import summary_html
 
         return summary_html(self)
 

@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import multiprocessing
-import signal
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TypeVar
 
 import numpy as np
 
@@ -19,10 +15,7 @@ from jevons.model import Paths, run_arms
 from jevons.months import Month
 from jevons.scenario import ARMS, Arm, Scenario
 from jevons.serving import engine as checked_engine
-
-Progress = Callable[[str, int, int], None]
-Job = TypeVar("Job")
-Outcomes = TypeVar("Outcomes")
+from jevons.workers import Progress, Workers
 
 #: Draws that a worker takes at once.
 DRAWS_PER_JOB = 5
@@ -143,41 +136,3 @@ def _check_path(scenario: Scenario, segment: str, arm: str, path: Sequence[float
     for month, value in enumerate(path):
         if not (np.isfinite(value) and value > 0):
             raise UsageError(f"path of {segment!r}, {arm}, month {month}: must be above 0, not {value!r}")
-
-
-class Workers:
-    """Processes that work off jobs; with one worker, this process."""
-
-    def __init__(self, count: int) -> None:
-        if count < 1:
-            raise UsageError(f"workers must be at least 1, not {count}")
-        # Spawned, not forked: a forked child would inherit the threads of a progress display half-way.
-        context = multiprocessing.get_context("spawn")
-        self._pool = ProcessPoolExecutor(count, context, initializer=_ignore_interrupt) if count > 1 else None
-
-    def __enter__(self) -> Workers:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        if self._pool is not None:
-            self._pool.shutdown(wait=True, cancel_futures=True)
-
-    def map(self, work: Callable[[Job], Outcomes], jobs: Sequence[Job], tell: Callable[[int], None]) -> list[Outcomes]:
-        """The outcome of each job, in the order of the jobs."""
-        if self._pool is None:
-            return list(_told((work(job) for job in jobs), tell))
-        futures: list[Future[Outcomes]] = [self._pool.submit(work, job) for job in jobs]
-        for _ in _told(as_completed(futures), tell):
-            pass
-        return [future.result() for future in futures]
-
-
-def _told(items: Iterator[Outcomes], tell: Callable[[int], None]) -> Iterator[Outcomes]:
-    for done, item in enumerate(items, start=1):
-        tell(done)
-        yield item
-
-
-def _ignore_interrupt() -> None:
-    # Ctrl-C reaches the whole group of processes; the parent alone answers it, and cancels what is left.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)

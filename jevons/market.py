@@ -26,6 +26,10 @@ from jevons.scenario import Scenario, Segment
 from jevons.units import SECONDS_PER_HOUR, TOKENS_PER_MTOK, log_growth_per_month
 
 
+#: Before a segment's first month.
+NO_RESPONSE = Response(price=0.0, capability=0.0)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Requests:
     """What a request of a segment is made of, on average."""
@@ -108,21 +112,24 @@ class SegmentMarket:
         self._trend_at_start = trend_progress(scenario, self.first_month)
         self._start_gpu_seconds = requests.gpu_seconds_per_mtok(self.segment)
 
-    def opening(self) -> Standing:
-        """Where the segment stands in its first month: at its list price, with no response to it yet."""
-        price = self.segment.price_usd_per_mtok
-        return Standing(
-            log_price=log(price),
-            response=Response(price=0.0, capability=0.0),
-            log_tokens_per_task=0.0,
-            log_exogenous=0.0,
-            full_price_usd_per_mtok=price + self.segment.human_cost_usd_per_mtok,
-            unit_cost_usd_per_mtok=self._opening_cost(1.0),
-            gpu_seconds_per_mtok=self._start_gpu_seconds,
-        )
+    def opening(self, progress: Progress, *, price: float | None = None) -> Standing:
+        """Where the segment stands in its first month: at its list price, but for a shock that came before it.
+
+        Parameters
+        ----------
+        progress : Progress
+            That of the arm in the segment's first month.
+        price : float, optional, USD/Mtok
+            Price to take instead of the model's.
+        """
+        met = replace(self._trend_conditions(self.first_month), progress=progress)
+        start = log(self.segment.price_usd_per_mtok)
+        target = target_log_price(start, self.pass_through, self._log_relative_cost(met))
+        moved = start + approach(0.0, target - start, self.scenario.pricing.adjustment_months)
+        return self._responded(NO_RESPONSE, met, moved if price is None else log(price), self._start_full_price, 0.0)
 
     def open(self, *, packing: float, latency_s: float) -> None:
-        """Note what the first month met; the arms share it, as they share their past."""
+        """Note what the first month met, in the arm that comes to it first: the one counted from in all."""
         if self.opening_met is None:
             self.opening_met = packing, latency_s
 
@@ -151,7 +158,7 @@ class SegmentMarket:
         """
         trend = self.trend[met.month - self.first_month]
         log_price = self._log_price(before, met, trend) if price is None else log(price)
-        return self._responded(before, met, log_price, trend.full_price_usd_per_mtok, trend.log_exogenous)
+        return self._responded(before.response, met, log_price, trend.full_price_usd_per_mtok, trend.log_exogenous)
 
     @cached_property
     def trend(self) -> list[Standing]:
@@ -161,14 +168,14 @@ class SegmentMarket:
         exogenous, so that draws of an elasticity leave the baseline where the data put it.  Where it
         gives the change of the price as observed, what cost does not explain is a drift of the margin.
         """
-        path = [self.opening()]
+        path = [self.opening(self._trend_at_start)]
         for month in range(self.first_month + 1, self.scenario.run.months):
             path.append(self._next_trend(path[-1], self._trend_conditions(month)))
         return path
 
     def _next_trend(self, before: Standing, met: Conditions) -> Standing:
         months = met.month - self.first_month
-        standing = self._responded(before, met, self._trend_log_price(met), None, 0.0)
+        standing = self._responded(before.response, met, self._trend_log_price(met), None, 0.0)
         growth = log_growth(self.segment, months)
         observed = self.segment.usage_growth_is == "observed"
         return replace(standing, log_exogenous=growth - standing.log_tokens if observed else growth)
@@ -203,11 +210,11 @@ class SegmentMarket:
         return trend.log_price + approach(off_trend, target - trend.log_price, pricing.adjustment_months)
 
     def _responded(
-        self, before: Standing, met: Conditions, log_price: float, trend_full_price: float | None, log_exogenous: float
+        self, before: Response, met: Conditions, log_price: float, trend_full_price: float | None, log_exogenous: float
     ) -> Standing:
         """The standing at a price: usage has gone part of the way to what it settles at."""
         full = self._full_price(exp(log_price), met.latency_s)
-        start = self._full_price(self.segment.price_usd_per_mtok, self._opening_met[1])
+        start = self._start_full_price
         trend = full if trend_full_price is None else trend_full_price
         target = log_usage_target(
             self.segment,
@@ -220,8 +227,8 @@ class SegmentMarket:
         return Standing(
             log_price=log_price,
             response=Response(
-                price=approach(before.response.price, target.price, months),
-                capability=approach(before.response.capability, target.capability, months),
+                price=approach(before.price, target.price, months),
+                capability=approach(before.capability, target.capability, months),
             ),
             log_tokens_per_task=log(tokens_per_task(self.segment, exp(log_price) / self.segment.price_usd_per_mtok)),
             log_exogenous=log_exogenous,
@@ -229,6 +236,10 @@ class SegmentMarket:
             unit_cost_usd_per_mtok=self._unit_cost(met),
             gpu_seconds_per_mtok=self._gpu_seconds_per_mtok(met.progress),
         )
+
+    @property
+    def _start_full_price(self) -> float:
+        return self._full_price(self.segment.price_usd_per_mtok, self._opening_met[1])
 
     @property
     def _opening_met(self) -> tuple[float, float]:

@@ -17,17 +17,17 @@ from __future__ import annotations
 
 from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass, field
-from math import exp, inf
+from math import exp
 from typing import Any
 
 import simpy
 
-from jevons.efficiency import month_of, progress
+from jevons.efficiency import Progress, month_of, progress
 from jevons.fleet import Order
 from jevons.market import Conditions, SegmentMarket, Standing
 from jevons.months import Month, RegionMonth, SegmentMonth
 from jevons.randomness import Draws
-from jevons.region import RegionState, RegionSupply
+from jevons.region import Capacity, RegionState, RegionSupply
 from jevons.scenario import Arm, Scenario, Segment
 from jevons.service import Served, computed_month, days_to_serve, requests_of, served_month
 from jevons.serving import engine
@@ -58,7 +58,8 @@ def run_arms(
     engine_name : str
         Engine that serves the requests: `simpy` or `closed_form`.
     prices, usage : mapping of segment to mapping of arm to sequence of float, optional
-        Paths to take instead of the model's, in USD/Mtok and tokens/day, one value for each month.
+        Paths to take instead of the model's, in USD/Mtok and tokens/day, one value for each month.  Before the
+        shock all arms take the baseline's.
     """
     world = World(scenario, replication, engine_name, prices or {}, usage or {})
     shock, end = shock_month(scenario), scenario.run.months
@@ -146,17 +147,18 @@ class ArmRun:
 
     def _month(self, month: int) -> Generator[Any, Any, None]:
         demands = {place: self._demand(month, place, market) for place, market in self._markets_in(month)}
-        serving = {region: self._serve(month, region, demands) for region in self.world.supplies}
+        has = {name: supply.capacity(self.state.regions[name], month) for name, supply in self.world.supplies.items()}
+        serving = {region: self._serve(month, region, demands, has[region]) for region in has}
         yield self.clock.all_of([event for events in serving.values() for event in events])
         regions = []
         for region, events in serving.items():
             mine = {name: demand for (name, where), demand in demands.items() if where == region}
-            served = self._served(month, region, mine, [event.value for event in events])
+            served = self._served(region, mine, [event.value for event in events], has[region])
             budgets = [demand for demand in mine.values() if not demand.is_served]
             wanted = sum(budget.packed_gpu_hours_per_day for budget in budgets)
             granted = min(wanted, served.idle_gpu_hours)
             demands |= self._allocated(region, mine, served, granted / wanted if wanted > 0 else 1.0)
-            regions.append(self._settle(month, region, served, wanted, granted))
+            regions.append(self._settle(month, region, has[region], served, wanted, granted))
         self.record.append(Month(month=month, segments=tuple(demands.values()), regions=tuple(regions)))
 
     def _markets_in(self, month: int) -> list[tuple[Place, SegmentMarket]]:
@@ -165,8 +167,12 @@ class ArmRun:
     # From progress to usage.
 
     def _demand(self, month: int, place: Place, market: SegmentMarket) -> SegmentMonth:
+        price = self._own_path(self.world.prices, market.name, month)
         before = self.state.standings.get(place)
-        standing = market.opening() if before is None else self._moved(month, place, market, before)
+        if before is None:
+            standing = market.opening(self._progress(month, place), price=price)
+        else:
+            standing = market.standing(before, self._met(month, place, market), price=price)
         self.state.standings[place] = standing
         demand = self._demanded(month, market, standing)
         own = self._own_path(self.world.usage, market.name, month)
@@ -174,18 +180,19 @@ class ArmRun:
             demand = demand.with_usage(own * region_share(self.world.scenario, market.segment, market.region))
         return demand.with_usage_of(self.held[month].segment(*place)) if month in self.held else demand
 
-    def _moved(self, month: int, place: Place, market: SegmentMarket, before: Standing) -> Standing:
-        name, region = place
-        state = self.state.regions[region]
-        met = Conditions(
+    def _progress(self, month: int, place: Place) -> Progress:
+        return progress(self.world.scenario, self.arm, *place, month)
+
+    def _met(self, month: int, place: Place, market: SegmentMarket) -> Conditions:
+        state = self.state.regions[place[1]]
+        return Conditions(
             month=month,
-            progress=progress(self.world.scenario, self.arm, name, region, month),
+            progress=self._progress(month, place),
             rental_usd_per_gpu_hour=state.rental_usd_per_gpu_hour,
             packing=state.packing if market.segment.is_served else 1.0,
             latency_s=self.state.latency_s.get(place, 0.0),
             log_shortage=state.log_shortage,
         )
-        return market.standing(before, met, price=self._own_path(self.world.prices, name, month))
 
     def _own_path(self, paths: Paths, segment: str, month: int) -> float | None:
         path = paths.get(segment, {}).get(self.arm)
@@ -212,28 +219,29 @@ class ArmRun:
 
     # From usage to GPU-hours.
 
-    def _serve(self, month: int, region: str, demands: Mapping[Place, SegmentMonth]) -> list[simpy.Event]:
+    def _serve(
+        self, month: int, region: str, demands: Mapping[Place, SegmentMonth], has: Capacity
+    ) -> list[simpy.Event]:
         """Begin to serve the region's two days; events that bring them when they are over."""
         served = [
             (self.world.markets[place], demand)
             for place, demand in demands.items()
             if place[1] == region and demand.is_served
         ]
-        available = self.world.supplies[region].available_h100e(self.state.regions[region], month)
         return [
             self.world.serve(
                 self.clock, day, self.world.draws.at("day", month, region, "weekend" if day.weekend else "weekday")
             )
-            for day in days_to_serve(self.world.scenario, served, available)
+            for day in days_to_serve(self.world.scenario, served, has.powered_h100e)
         ]
 
-    def _served(self, month: int, region: str, demands: Mapping[str, SegmentMonth], days: list[Any]) -> Served:
-        available = self.world.supplies[region].available_h100e(self.state.regions[region], month)
+    def _served(self, region: str, demands: Mapping[str, SegmentMonth], days: list[Any], has: Capacity) -> Served:
         serving = self.world.scenario.serving
         served = [demand for demand in demands.values() if demand.is_served]
         if serving is None or not days:
-            return computed_month(served, available)
-        return served_month(tuple(days), [demand.segment for demand in served], serving, available)
+            return computed_month(served, has.powered_h100e)
+        markets = [self.world.markets[demand.segment, region] for demand in served]
+        return served_month(tuple(days), markets, serving, has.powered_h100e)
 
     def _allocated(
         self, region: str, demands: Mapping[str, SegmentMonth], served: Served, granted_share: float
@@ -243,9 +251,9 @@ class ArmRun:
         overhead = served.gpu_hours / work if work > 0 else 1.0
         latency_s = self.state.latency_s
         latency_s |= {(name, region): latency for name, latency in served.latency_s.items()}
-        for name in demands:
+        for name, demand in demands.items():
             self.world.markets[name, region].open(
-                packing=served.packing, latency_s=latency_s.get((name, region), 0.0)
+                packing=served.packing if demand.is_served else 1.0, latency_s=latency_s.get((name, region), 0.0)
             )
         return {
             (name, region): demand.allocated(
@@ -257,19 +265,20 @@ class ArmRun:
 
     # From GPU-hours to scarcity and orders.
 
-    def _settle(self, month: int, region: str, served: Served, wanted: float, granted: float) -> RegionMonth:
+    def _settle(
+        self, month: int, region: str, has: Capacity, served: Served, wanted: float, granted: float
+    ) -> RegionMonth:
         """Close a region's month: report it, move the rental price, order."""
-        supply, state = self.world.supplies[region], self.state.regions[region]
-        available = supply.available_h100e(state, month)
+        supply = self.world.supplies[region]
         all_wanted, peak = served.wanted_gpu_hours + wanted, served.peak_h100e + wanted / HOURS_PER_DAY
-        utilisation = all_wanted / (HOURS_PER_DAY * available) if available > 0 else 1.0
+        utilisation = all_wanted / (HOURS_PER_DAY * has.powered_h100e) if has.powered_h100e > 0 else 1.0
         moved = supply.after_month(
-            state,
+            self.state.regions[region],
             month,
             packing=served.packing,
             wanted=all_wanted,
             allocated=served.gpu_hours + granted,
-            utilisation=supply.rental.normal_utilisation if available == inf else utilisation,
+            utilisation=utilisation if has.is_limited else supply.rental.normal_utilisation,
             peak=peak,
         )
         order = supply.order(moved, month, self.world.draws.at("order", region, month))
@@ -278,17 +287,17 @@ class ArmRun:
             self._await_delivery(region, order)
         return RegionMonth(
             region=region,
-            rental_usd_per_gpu_hour=state.rental_usd_per_gpu_hour,
-            installed_h100e=None if state.fleet is None else supply.installed_h100e(state, month),
-            powered_h100e=None if state.fleet is None else available,
+            rental_usd_per_gpu_hour=has.rental_usd_per_gpu_hour,
+            installed_h100e=has.installed_h100e if has.is_limited else None,
+            powered_h100e=has.powered_h100e if has.is_limited else None,
             on_order_h100e=supply.on_order_h100e(self.state.regions[region]),
             ordered_h100e=supply.order_h100e(order),
             serving_gpu_hours_per_day=served.gpu_hours,
             budget_gpu_hours_per_day=granted,
             wanted_gpu_hours_per_day=all_wanted,
             peak_h100e=peak,
-            utilisation=None if available == inf else utilisation,
-            power=supply.power(state, month),
+            utilisation=utilisation if has.is_limited else None,
+            power=has.power,
             busy_gpu_hours_per_day=served.busy_gpu_hours + granted,
             lost_share=served.lost_share,
             days=served.days,

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
+from jevons.fleet import Power
+from jevons.scenario import Resource
+from jevons.serving import ServedDay
 from jevons.units import SECONDS_PER_HOUR, TOKENS_PER_MTOK
-
-if TYPE_CHECKING:
-    from jevons.fleet import Power
-    from jevons.scenario import Resource
-    from jevons.serving import ServedDay
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -39,6 +39,22 @@ class RegionState:
     peak_needs_h100e: tuple[float, ...] = ()
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Capacity:
+    """What a region has for a month, from its first day: deliveries of the month serve from the next."""
+
+    #: H100-equivalents; inf is a fleet without limit.
+    installed_h100e: float
+    powered_h100e: float
+    power: Power
+    rental_usd_per_gpu_hour: float
+
+    @property
+    def is_limited(self) -> bool:
+        """Whether there is a fleet that can be short."""
+        return self.powered_h100e < inf
+
+
 class RegionSupply:
     """The plans of a region, applied to its state."""
 
@@ -54,25 +70,30 @@ class RegionSupply:
         fleet = None if self.plan is None else opening_fleet(self.plan, self.gpus)
         return RegionState(rental_usd_per_gpu_hour=rental_trend(self.scenario, self.name, 0), fleet=fleet)
 
-    def installed_h100e(self, state: RegionState, month: int) -> float:
-        """GPUs installed; without limit where the region has no fleet."""
-        return inf if state.fleet is None else stock_h100e(state.fleet, self.gpus, month)
+    def capacity(self, state: RegionState, month: int) -> Capacity:
+        """What the region has for a month."""
+        return Capacity(
+            installed_h100e=inf if state.fleet is None else stock_h100e(state.fleet, self.gpus, month),
+            powered_h100e=self.available_h100e(state, month),
+            power=self.power(state, month),
+            rental_usd_per_gpu_hour=state.rental_usd_per_gpu_hour,
+        )
 
     def available_h100e(self, state: RegionState, month: int) -> float:
-        """GPUs that are installed and powered."""
+        """GPUs that are installed and powered; inf where the region has no fleet."""
         if state.fleet is None or self.plan is None:
             return inf
         return stock_h100e(state.fleet, self.gpus, month) * powered_share(state.fleet, self.plan, self.gpus, month)
-
-    def on_order_h100e(self, state: RegionState) -> float:
-        """GPUs on order."""
-        return 0.0 if state.fleet is None else on_order_h100e(state.fleet, self.gpus)
 
     def power(self, state: RegionState, month: int) -> Power:
         """Power for each H100-equivalent; none where no fleet says what a GPU draws."""
         if state.fleet is None or self.plan is None:
             return Power(loaded_kw=0.0, idle_kw=0.0)
         return power_of(state.fleet, self.plan, self.gpus, month)
+
+    def on_order_h100e(self, state: RegionState) -> float:
+        """GPUs on order."""
+        return 0.0 if state.fleet is None else on_order_h100e(state.fleet, self.gpus)
 
     def after_month(
         self, state: RegionState, month: int, *, packing: float, wanted: float, allocated: float, utilisation: float, peak: float

@@ -106,7 +106,7 @@ def day_factor(workload: Workload, weekend: bool) -> float:
 
 
 def served_month(
-    days: tuple[ServedDay, ...], names: Sequence[str], serving: Serving, available_h100e: float
+    days: tuple[ServedDay, ...], markets: Sequence[SegmentMarket], serving: Serving, available_h100e: float
 ) -> Served:
     """The month that a served weekday and a served day of the weekend stand for.
 
@@ -114,8 +114,8 @@ def served_month(
     ----------
     days : tuple of ServedDay
         The weekday and the day of the weekend.
-    names : sequence of str
-        Segments whose requests were served, in the order of the days' streams.
+    markets : sequence of SegmentMarket
+        Those whose requests were served, in the order of the days' streams.
     serving : Serving
     available_h100e : float, H100e
         GPUs installed and powered.
@@ -139,17 +139,26 @@ def served_month(
         packing=gpu_hours("work_node_hours") / provisioned if provisioned > 0 else 1.0,
         peak_h100e=gpus * max(float(day.desired_node_hours.max()) for day in days),
         lost_share=lost / requests if requests > 0 else 0.0,
-        latency_s=_latencies(days, names),
+        latency_s=_latencies(days, markets),
     )
 
 
-def _latencies(days: tuple[ServedDay, ...], names: Sequence[str]) -> dict[str, float]:
-    """Mean time from request to last token of each segment; those of which nothing was served are left out."""
+def _latencies(days: tuple[ServedDay, ...], markets: Sequence[SegmentMarket]) -> dict[str, float]:
+    """Time from request to last token of each segment, of a request of mean length.
+
+    Of the sample only the speed is taken: its lengths are as heavy-tailed as they are few, while their mean is
+    known.  Segments of which nothing was served are left out.
+    """
     latencies = {
-        name: month_average(*(float(day.stream_latencies.mean_latency_s[i]) for day in days))
-        for i, name in enumerate(names)
+        market.name: month_average(*(_latency_s(day, i, market.requests.output_tokens) for day in days))
+        for i, market in enumerate(markets)
     }
     return {name: latency for name, latency in latencies.items() if isfinite(latency)}
+
+
+def _latency_s(day: ServedDay, stream: int, output_tokens: float) -> float:
+    streams = day.stream_latencies
+    return float(streams.mean_ttft_s[stream] + output_tokens * streams.mean_tpot_s[stream])
 
 
 def computed_month(served: Sequence[SegmentMonth], available_h100e: float) -> Served:

@@ -333,7 +333,7 @@ def gamma_numbers(cv: float, n: int, draws: Draws) -> Floats:
     d = shape + (1 if shape < 1 else 0) - 1 / 3
     x = draws.normal("gamma", n * GAMMA_TRIALS).reshape(n, GAMMA_TRIALS)
     u = draws.uniform("gamma trial", n * GAMMA_TRIALS).reshape(n, GAMMA_TRIALS)
-    v = np.maximum(1 + x / sqrt(9 * d), 1e-300) ** 3
+    v = np.maximum(1 + x / sqrt(9 * d), 1e-100) ** 3
     accepted = np.log(u) < x * x / 2 + d * (1 - v + np.log(v))
     numbers = d * v[np.arange(n), accepted.argmax(axis=1)]
     if shape < 1:

@@ -86,11 +86,11 @@ def test_all_problems_are_told_at_once_each_with_its_place():
     text = BASE.replace("months = 24", "mnths = 24").replace("3e9", "-3e9").replace("[shock]", "[shok]")
 
     assert list(map(str, problems_of(text))) == [
+        "s.toml:1:1: shock: is needed for kind 'market'",
         "s.toml:5:1: run.mnths: unknown key; did you mean 'months'?",
         "s.toml:7:2: shok: unknown key; did you mean 'shock'?",
         "s.toml:12:18: segments.chat.tokens_per_day: must be above 0, not -3000000000.0",
-        "s.toml:1:1: shock: is needed for kind 'market'",
-    ] or list(map(str, problems_of(text))) == sorted(map(str, problems_of(text)))
+    ]
 
 
 def test_rules_between_fields_are_told_together_with_wrong_fields():
@@ -239,10 +239,11 @@ def test_what_is_extended_must_be_files(base, value):
 def test_a_base_that_cannot_be_read_is_told_where_it_is_named(base):
     base.write_text(f'extends = ["none.toml", "."]\n{BASE}')
 
-    assert [str(p).removeprefix(f"{base}:") for p in check([base])] == [
-        f"1:11: extends: '{base.parent}/none.toml' does not exist",
-        f"1:11: extends: '{base.parent}' is a directory, not a file",
-    ] or all(p.line == 1 for p in check([base]))
+    problems = check([base])
+
+    assert [(p.file, p.line, p.column, p.key) for p in problems] == [(str(base), 1, 11, "extends")] * 2
+    assert problems[0].message.endswith(" does not exist")
+    assert problems[1].message.endswith(" is a directory, not a file")
 
 
 # Overrides.
@@ -278,7 +279,10 @@ def test_the_last_override_counts():
         ("run.monts=3", "--set: run.monts: unknown key; did you mean 'months'?"),
         ("run.months=-3", "--set: run.months: must be at least 1 and at most 600, not -3"),
         ("run.months=soon", "--set: run.months: must be a whole number, not 'soon'"),
-        ("segments.chta.since=2024-02-01", "--set: segments.chta.since: there is no 'chta' in segments; did you mean 'chat'?"),
+        (
+            "segments.chta.since=2024-02-01",
+            "--set: segments.chta.since: there is no 'chta' in segments; did you mean 'chat'?",
+        ),
         ("run", "--set: must be KEY=VALUE, not 'run'"),
         ("=3", "--set: must be KEY=VALUE, not '=3'"),
         ("run..months=3", "--set: must be KEY=VALUE, not 'run..months=3'"),
@@ -318,7 +322,9 @@ step = { base_s = 0.02, per_sequence_s = 25e-6 }
 hourly_nodes = [3.0, 4.0]
 """
 
-FLEET = "[regions.us.fleet]\nstock = { h100 = 9 }\n[gpus.h100]\nh100e=1.5\npower_kw=1.3\nidle_power_kw=0.4\nprice_usd=3e4\n"
+FLEET = (
+    "[regions.us.fleet]\nstock = { h100 = 9 }\n[gpus.h100]\nh100e=1.5\npower_kw=1.3\nidle_power_kw=0.4\nprice_usd=3e4\n"
+)
 
 SEGMENT, REGION = "segments.chat", "regions.us"
 
@@ -327,7 +333,12 @@ BROKEN = [
     (BASE, ["run.start=2024-01-02"], "run.start", "the first day of a month for kind 'market', not 2024-01-02"),
     (BASE, ["shock.date=2024-01-31"], "shock.date", "from 2024-02-01 on, and before the end of the run, 2026-01-01"),
     (BASE, ["shock.date=2026-01-01"], "shock.date", "not 2026-01-01"),
-    (BASE, ["shock.segment_reach.chta=0.5"], "shock.segment_reach.chta", "no 'chta' in [segments]; did you mean 'chat'?"),
+    (
+        BASE,
+        ["shock.segment_reach.chta=0.5"],
+        "shock.segment_reach.chta",
+        "no 'chta' in [segments]; did you mean 'chat'?",
+    ),
     (BASE, ["shock.region_reach.eu=0.5"], "shock.region_reach.eu", "there is no 'eu' in [regions]; known: us"),
     (BASE, ["observed.hourly_nodes=[1]"], "observed.hourly_nodes", "is for kind 'day' only"),
     (BASE, [f"{SEGMENT}.workload=talk"], f"{SEGMENT}.workload", "there is no 'talk' in [workloads]"),
@@ -342,19 +353,92 @@ BROKEN = [
     (BASE, ["run.months=600", f"{SEGMENT}.usage_growth_per_year=2.25"], f"{SEGMENT}.usage_growth_per_year", "1e+15"),
     (BASE, ["run.months=600", f"{SEGMENT}.price_change_per_year=0.25"], f"{SEGMENT}.price_change_per_year", "1e+15"),
     (BASE, ["run.months=600", "trend.hardware_gain_per_year=2.25"], "trend.hardware_gain_per_year", "1e+15"),
-    (BASE, ["trend.algorithmic_gain_per_year=1e6"], f"{SEGMENT}.price_elasticity", "below 1e+30"),
-    (BASE, [f"{SEGMENT}.capability_elasticity=10", "trend.capability_gain_per_year=100"], f"{SEGMENT}.capability_elasticity", "below 1e+30"),
-    (BASE, ["shock.capability_share=1", "shock.capability_yield=9", "shock.efficiency_gain=100", f"{SEGMENT}.capability_elasticity=2"], f"{SEGMENT}.capability_elasticity", "below 1e+30"),
-    (BASE, [f"{REGION}.rental.scarcity_speed_per_month=0.5"], f"{REGION}.rental.scarcity_speed_per_month", "0 without a fleet"),
-    (BASE, [f"{REGION}.rental.floor_usd_per_gpu_hour=2.6"], f"{REGION}.rental.floor_usd_per_gpu_hour", "at most price_usd_per_gpu_hour, 2.5, not 2.6"),
-    (BASE + FLEET, ["regions.us.fleet.stock.a100=1"], "regions.us.fleet.stock.a100", "no 'a100' in [gpus]; did you mean 'h100'?"),
-    (BASE + FLEET, ["regions.us.fleet.orders={type='h200', lead_time={mean_months=3}}"], "regions.us.fleet.orders.type", "no 'h200' in [gpus]; did you mean 'h100'?"),
-    (BASE + FLEET, ["regions.us.fleet.orders={type='h100', lead_time={mean_months=3}, allocation_growth_per_year=2.25}", "run.months=600"], "regions.us.fleet.orders.allocation_growth_per_year", "1e+15"),
-    (BASE + FLEET, ["gpus.h100.idle_power_kw=1.4"], "gpus.h100.idle_power_kw", "must be at most power_kw, 1.3, not 1.4"),
-    (BASE, ["anchors.a={what='price', start=2024-03-01, end=2024-02-01, factor=2}"], "anchors.a.end", "must be after start, 2024-03-01, not 2024-02-01"),
-    (BASE, ["anchors.a={what='price', start=2023-12-31, end=2024-02-01, factor=2}"], "anchors.a.start", "must be inside the run, 2024-01-01 to 2026-01-01"),
-    (BASE, ["anchors.a={what='price', start=2024-03-01, end=2024-04-01, factor=2, segment='cht'}"], "anchors.a.segment", "there is no 'cht' in [segments]; did you mean 'chat'?"),
-    (BASE, ["anchors.a={what='price', start=2024-03-01, end=2024-04-01, factor=2, region='eu'}"], "anchors.a.region", "there is no 'eu' in [regions]"),
+    (
+        BASE,
+        ["trend.algorithmic_gain_per_year=1e6", f"{SEGMENT}.price_elasticity=-2.5"],
+        f"{SEGMENT}.price_elasticity",
+        "below 1e+30",
+    ),
+    (
+        BASE,
+        [f"{SEGMENT}.capability_elasticity=10", "trend.capability_gain_per_year=100"],
+        f"{SEGMENT}.capability_elasticity",
+        "below 1e+30",
+    ),
+    (
+        BASE,
+        [
+            "shock.capability_share=1",
+            "shock.capability_yield=9",
+            "shock.efficiency_gain=100",
+            f"{SEGMENT}.capability_elasticity=2",
+        ],
+        f"{SEGMENT}.capability_elasticity",
+        "below 1e+30",
+    ),
+    (
+        BASE,
+        [f"{REGION}.rental.scarcity_speed_per_month=0.5"],
+        f"{REGION}.rental.scarcity_speed_per_month",
+        "0 without a fleet",
+    ),
+    (
+        BASE,
+        [f"{REGION}.rental.floor_usd_per_gpu_hour=2.6"],
+        f"{REGION}.rental.floor_usd_per_gpu_hour",
+        "at most price_usd_per_gpu_hour, 2.5, not 2.6",
+    ),
+    (
+        BASE + FLEET,
+        ["regions.us.fleet.stock.a100=1"],
+        "regions.us.fleet.stock.a100",
+        "no 'a100' in [gpus]; did you mean 'h100'?",
+    ),
+    (
+        BASE + FLEET,
+        ["regions.us.fleet.orders={type='h200', lead_time={mean_months=3}}"],
+        "regions.us.fleet.orders.type",
+        "no 'h200' in [gpus]; did you mean 'h100'?",
+    ),
+    (
+        BASE + FLEET,
+        [
+            "regions.us.fleet.orders={type='h100', lead_time={mean_months=3}, allocation_growth_per_year=2.25}",
+            "run.months=600",
+        ],
+        "regions.us.fleet.orders.allocation_growth_per_year",
+        "1e+15",
+    ),
+    (
+        BASE + FLEET,
+        ["gpus.h100.idle_power_kw=1.4"],
+        "gpus.h100.idle_power_kw",
+        "must be at most power_kw, 1.3, not 1.4",
+    ),
+    (
+        BASE,
+        ["anchors.a={what='price', start=2024-03-01, end=2024-02-01, factor=2}"],
+        "anchors.a.end",
+        "must be after start, 2024-03-01, not 2024-02-01",
+    ),
+    (
+        BASE,
+        ["anchors.a={what='price', start=2023-12-31, end=2024-02-01, factor=2}"],
+        "anchors.a.start",
+        "must be inside the run, 2024-01-01 to 2026-01-01",
+    ),
+    (
+        BASE,
+        ["anchors.a={what='price', start=2024-03-01, end=2024-04-01, factor=2, segment='cht'}"],
+        "anchors.a.segment",
+        "there is no 'cht' in [segments]; did you mean 'chat'?",
+    ),
+    (
+        BASE,
+        ["anchors.a={what='price', start=2024-03-01, end=2024-04-01, factor=2, region='eu'}"],
+        "anchors.a.region",
+        "there is no 'eu' in [regions]",
+    ),
     (DAY, [f"{SEGMENT}.workload=tlak"], f"{SEGMENT}.workload", "did you mean 'talk'?"),
     (DAY, ["kind=market"], "shock", "is needed for kind 'market'"),
     (DAY, ["segments.new={tokens_per_day=1}"], "segments.new.workload", "is needed, since [serving] is given"),
@@ -364,25 +448,72 @@ BROKEN = [
     (DAY, ["workloads.talk.trace='none.csv'"], "workloads.talk.trace", "must be a file, not 'none.csv'"),
     (DAY, ["workloads.talk.hourly_profile=[1, 2]"], "workloads.talk.hourly_profile", "must hold 24 numbers, not 2"),
     (DAY, [f"workloads.talk.hourly_profile={[0] * 24}"], "workloads.talk.hourly_profile", "must not be all zero"),
-    (DAY, ["workloads.talk.input_tokens.sigma=[1]"], "workloads.talk.input_tokens.sigma", "as many numbers as mean, 2, not 1"),
-    (DAY, ["workloads.talk.input_tokens.weight=[1]"], "workloads.talk.input_tokens.weight", "as many numbers as mean, 2, not 1"),
-    (DAY, ["workloads.talk.input_tokens.weight=[0.5, 0.25]"], "workloads.talk.input_tokens.weight", "must add up to 1, not 0.75"),
+    (
+        DAY,
+        ["workloads.talk.input_tokens.sigma=[1]"],
+        "workloads.talk.input_tokens.sigma",
+        "as many numbers as mean, 2, not 1",
+    ),
+    (
+        DAY,
+        ["workloads.talk.input_tokens.weight=[1]"],
+        "workloads.talk.input_tokens.weight",
+        "as many numbers as mean, 2, not 1",
+    ),
+    (
+        DAY,
+        ["workloads.talk.input_tokens.weight=[0.5, 0.25]"],
+        "workloads.talk.input_tokens.weight",
+        "must add up to 1, not 0.75",
+    ),
     (DAY, ["workloads.talk.input_tokens.counts=[1]"], "workloads.talk.input_tokens.counts", "is for a histogram only"),
     (DAY, ["workloads.talk.input_tokens.edges=[1, 2]"], "workloads.talk.input_tokens", "must give either"),
     (DAY, ["workloads.talk.input_tokens.mean=[]"], "workloads.talk.input_tokens", "must give either"),
-    (DAY, ["workloads.talk.output_tokens.sigma=[1]"], "workloads.talk.output_tokens.sigma", "is for lognormal components only"),
-    (DAY, ["workloads.talk.output_tokens.counts=[1]"], "workloads.talk.output_tokens.counts", "one number less than edges, 2, not 1"),
-    (DAY, ["workloads.talk.output_tokens.counts=[0, 0]"], "workloads.talk.output_tokens.counts", "must not be all zero"),
+    (
+        DAY,
+        ["workloads.talk.output_tokens.sigma=[1]"],
+        "workloads.talk.output_tokens.sigma",
+        "is for lognormal components only",
+    ),
+    (
+        DAY,
+        ["workloads.talk.output_tokens.counts=[1]"],
+        "workloads.talk.output_tokens.counts",
+        "one number less than edges, 2, not 1",
+    ),
+    (
+        DAY,
+        ["workloads.talk.output_tokens.counts=[0, 0]"],
+        "workloads.talk.output_tokens.counts",
+        "must not be all zero",
+    ),
     (DAY, ["workloads.talk.output_tokens.edges=[1, 10, 10]"], "workloads.talk.output_tokens.edges", "must rise"),
     (DAY, ["serving.target_batch=401"], "serving.target_batch", "must be at most max_batch, 400, not 401.0"),
-    (DAY, ["serving.step={base_s=0, per_sequence_s=0}"], "serving.step.base_s", "must be above 0 if per_sequence_s is not"),
-    (DAY, ["serving.autoscaler={floor_nodes=7, ceiling_nodes=6}"], "serving.autoscaler.floor_nodes", "at most ceiling_nodes, 6, not 7.0"),
+    (
+        DAY,
+        ["serving.step={base_s=0, per_sequence_s=0}"],
+        "serving.step.base_s",
+        "must be above 0 if per_sequence_s is not",
+    ),
+    (
+        DAY,
+        ["serving.autoscaler={floor_nodes=7, ceiling_nodes=6}"],
+        "serving.autoscaler.floor_nodes",
+        "at most ceiling_nodes, 6, not 7.0",
+    ),
     (DAY, ["observed.fitted_hours=[1, 2]"], "observed.fitted_hours", "in hourly_nodes, of which there are 2, not 2"),
-    (DAY, ["observed.speed_low_tokens_per_s=9", "observed.speed_high_tokens_per_s=8"], "observed.speed_low_tokens_per_s", "at most speed_high_tokens_per_s, 8, not 9.0"),
-]  # fmt: skip
+    (
+        DAY,
+        ["observed.speed_low_tokens_per_s=9", "observed.speed_high_tokens_per_s=8"],
+        "observed.speed_low_tokens_per_s",
+        "at most speed_high_tokens_per_s, 8, not 9.0",
+    ),
+]
 
 
-@pytest.mark.parametrize(("text", "overrides", "key", "message"), BROKEN, ids=[f"{key} {i}" for i, (_, _, key, _) in enumerate(BROKEN)])
+@pytest.mark.parametrize(
+    ("text", "overrides", "key", "message"), BROKEN, ids=[f"{key} {i}" for i, (_, _, key, _) in enumerate(BROKEN)]
+)
 def test_a_broken_rule_between_fields_is_told_with_its_key(text, overrides, key, message):
     found = {problem.key: problem.message for problem in problems_of(text, tuple(overrides))}
 
@@ -402,7 +533,7 @@ ALLOWED = [
     (BASE, ["anchors.a={what='price', start=2024-01-01, end=2026-01-01, factor=2, segment='chat', region='us'}"]),
     (DAY, ["serving.target_batch=400", "serving.autoscaler={floor_nodes=7, ceiling_nodes=7}"]),
     (DAY, ["observed.fitted_hours=[0, 1]"]),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize(("text", "overrides"), ALLOWED, ids=[str(i) for i in range(len(ALLOWED))])
@@ -482,7 +613,9 @@ def test_distributions_under_names_that_need_quotes_are_found_and_set():
 
 
 def test_only_uncertain_inputs_can_be_put_at_a_value(scenario):
-    with pytest.raises(UsageError, match="pricing.pass_throug: is not an uncertain input; did you mean 'pricing.pass_through'"):
+    with pytest.raises(
+        UsageError, match=r"pricing\.pass_throug: is not an uncertain input; did you mean 'pricing\.pass_through'"
+    ):
         scenario.at({"pricing.pass_throug": 0.5})
 
 
@@ -491,9 +624,9 @@ def test_a_scenario_with_other_values_is_checked_again(scenario):
 
     assert (changed.run.months, changed.segments["reasoning"].price_elasticity) == (24, -1.4)
     assert scenario.run.months == 18
-    with pytest.raises(ScenarioError, match="replace: run.months: must be at least 1 and at most 600, not 0"):
+    with pytest.raises(ScenarioError, match=r"replace: run\.months: must be at least 1 and at most 600, not 0"):
         scenario.replace({"run.months": 0})
-    with pytest.raises(ScenarioError, match=r"replace: shock.date: must leave a full month"):
+    with pytest.raises(ScenarioError, match=r"replace: shock\.date: must leave a full month"):
         scenario.replace({"run.months": 2})
 
 
@@ -568,7 +701,13 @@ def test_numbers_are_what_was_given_a_distribution_or_a_list_being_one():
 
 
 def test_the_exact_key_is_the_source_and_else_the_longest_pattern_that_fits():
-    sources = {"run.*": "choice", "*.chat.*": "a", "segments.chat.*": "assumption: b", "segments.chat.tokens_per_day": "c"}
+    sources = {
+        "run.*": "choice",
+        "*.chat.*": "a",
+        "segments.chat.*": "assumption: b",
+        "segments.chat.tokens_per_day": "c",
+        "segments.chat.tokens_per_day*": "longer",
+    }
     text = BASE + "[sources]\n" + "\n".join(f'"{key}" = "{source}"' for key, source in sources.items())
     scenario = loads(text)
 
@@ -652,7 +791,11 @@ def test_the_schema_gives_unit_rule_and_bounds_and_allows_distributions():
 def test_bounds_of_lists_and_of_tables_by_name_stand_on_their_items():
     definitions = json_schema()["$defs"]
 
-    assert definitions["Workload"]["properties"]["hourly_profile"]["items"] == {"type": "number", "minimum": 0, "maximum": 1e18}
+    assert definitions["Workload"]["properties"]["hourly_profile"]["items"] == {
+        "type": "number",
+        "minimum": 0,
+        "maximum": 1e18,
+    }
     assert definitions["Segment"]["properties"]["region_share"]["additionalProperties"]["maximum"] == 1
     assert "maximum" not in definitions["Segment"]["properties"]["region_share"]
 

@@ -221,7 +221,9 @@ def test_a_misspelt_key_is_one_problem_that_names_the_right_one(row):
     )
 
 
-@pytest.mark.parametrize("row", [row for row in ROWS if row.default == "needed" and row.key[-1] != "*"], ids=lambda row: row.key)
+@pytest.mark.parametrize(
+    "row", [row for row in ROWS if row.default == "needed" and row.key[-1] != "*"], ids=lambda row: row.key
+)
 def test_what_is_needed_and_missing_is_asked_for_at_the_header_of_its_table(row):
     *parent, key = path_in_scenario(row)
     tables = copy.deepcopy(TABLES)
@@ -285,14 +287,26 @@ def test_quantiles_follow_from_the_parameters(distribution, p, value):
     [
         (Distribution(dist="triangular", low=0.0, mode=1.0, high=4.0, max=1.0), math.sqrt(0.5)),
         (Distribution(dist="triangular", low=0.0, mode=1.0, high=4.0, min=1.0), 4 - math.sqrt(4.5)),
+        (Distribution(dist="triangular", low=0.0, mode=1.0, high=4.0, max=0.5), math.sqrt(0.125)),
+        (Distribution(dist="triangular", low=0.0, mode=1.0, high=4.0, min=2.0), 4 - math.sqrt(2.0)),
         (Distribution(dist="lognormal", median=3.0, sigma=0.4, max=3.0), 3.0 * math.exp(-0.4 * 0.6744897501960817)),
         (Distribution(dist="normal", mean=5.0, sd=2.0, min=5.0), 5.0 + 2.0 * 0.6744897501960817),
     ],
     ids=str,
 )
-def test_the_median_of_a_half_is_a_quartile_of_the_whole(distribution, value):
-    """Of the triangular cut at its mode: the root of x^2 = 1/2, and of (4-x)^2/9 = 1/2."""
+def test_the_median_of_a_part_is_a_quantile_of_the_whole(distribution, value):
+    """And so on: of the triangular cut at 1, where x^2/4 = 1/8; cut above 1/2, where x^2/4 = 1/32; cut below 2, where
+    2/3 lies, where 1 - (4-x)^2/12 = 5/6.
+    """
     assert distribution.central == pytest.approx(value, rel=1e-9)
+
+
+@pytest.mark.parametrize("family", ["normal", "lognormal"])
+def test_no_rounding_takes_a_draw_beyond_the_ends(family):
+    parameters = {"normal": {"mean": 0.3, "sd": 0.7}, "lognormal": {"median": 0.3, "sigma": 0.7}}[family]
+    cuts = [Distribution(dist=family, **parameters, min=k / 97, max=k / 89) for k in range(1, 97)]
+
+    assert all(cut.min <= cut.quantile(p) <= cut.max for cut in cuts for p in (1e-300, 1 - 2**-53))
 
 
 @pytest.mark.parametrize(
@@ -314,7 +328,11 @@ def test_a_distribution_that_makes_no_sense_is_refused_at_its_place(text, messag
 @pytest.mark.parametrize(
     ("text", "key", "message"),
     [
-        ('{ dist = "gamma", mean = 1.0 }', "dist", "must be 'normal', 'lognormal', 'uniform' or 'triangular', not 'gamma'"),
+        (
+            '{ dist = "gamma", mean = 1.0 }',
+            "dist",
+            "must be 'normal', 'lognormal', 'uniform' or 'triangular', not 'gamma'",
+        ),
         ('{ dist = "normal", mean = 1.0, sd = -0.3 }', "sd", "must be above 0, not -0.3"),
         ('{ dist = "normal", maen = 1.0, sd = 0.3 }', "maen", "unknown key; did you mean 'mean'?"),
         ('{ dist = "normal", mean = "1", sd = 0.3 }', "mean", "must be a number, not '1'"),

@@ -6,13 +6,14 @@ import io
 import os
 import sys
 import time
+from collections.abc import Callable
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jevons.errors import ScenarioError
-from jevons.scenario import load, loads, starter
+from jevons.scenario import Scenario, load, loads, starter
 from jevons.scenario.reader import LARGEST_FILE_BYTES
 
 GOOD = starter("good")
@@ -48,13 +49,16 @@ def file_with(tmp_path, content: bytes | str):
         ('name = "á"'.encode("latin-1"), "is not UTF-8 text: byte 0xe1 in line 1"),
         ('\n\nname = "a"'.encode("utf-16"), "is not UTF-8 text: byte 0xff in line 1"),
         (b"a = 1\nb = 2\na = 3", "s.toml:3:6: is not TOML: cannot overwrite a value"),
-        (b"[run]\n[run]", "s.toml:2:6: is not TOML: cannot declare"),
+        (b"[run]\n[run]", "s.toml:2:5: is not TOML: cannot declare"),
         (b'name = "x', "s.toml:1:10: is not TOML: unterminated string"),
         (b"[run]\nstart =", "s.toml:2:8: is not TOML: invalid value"),
         (b"[run]\nstart = 2024-02-30", "s.toml:2:9: is not TOML: invalid date or datetime"),
         (b"[run]\nstart = 1066-10-14", "s.toml:2:9: run.start: must be at least 1800-01-01, not 1066-10-14"),
         (b"[run]\nstart = 9999-12-31", "s.toml:2:9: run.start: must be at most 2200-01-01, not 9999-12-31"),
-        (b"[run]\nstart = 2024-01-01T00:00:00Z", "run.start: must be a date such as 2025-01-20, not 2024-01-01T00:00:00+00:00"),
+        (
+            b"[run]\nstart = 2024-01-01T00:00:00Z",
+            "run.start: must be a date such as 2025-01-20, not 2024-01-01T00:00:00+00:00",
+        ),
         (b"[run]\nstart = 12:00:00", "run.start: must be a date such as 2025-01-20, not 12:00:00"),
         (b"[run]\nmonths = 1e999", "run.months: must be a whole number, not inf"),
         (b"[run]\nmonths = nan", "run.months: must be a whole number, not nan"),
@@ -70,14 +74,19 @@ def file_with(tmp_path, content: bytes | str):
         (b'"" = 3', 's.toml:1:1: "": unknown key'),
         (b'"a\\u0000\\nb" = 3', "unknown key"),
         (b"a." * 300_000 + b"b = 1", "is nested too deeply"),
+        (b"x." * 49 + b"x = 1", "unknown key"),
+        (b"'x' . " * 50 + b"x = 1", "s.toml:1:1: is nested too deeply"),
         (b"a = " + b"[" * 100_000, "is nested too deeply"),
         (b"a = " + b"[" * 300 + b"]" * 300, "s.toml:1:1: a: unknown key"),
         (b"a = " + b"{b=" * 300 + b"1" + b"}" * 300, "s.toml:1:1: a: unknown key"),
-        (b"a = [" + b"1," * 150_000 + b"]", "holds more than 100000 values"),
-        (b"\n".join(b"k%d = 1" % i for i in range(90_000)), "more problems"),
-        (b"[sources]\n" + b"\n".join(b"k%d = 1" % i for i in range(50_000)), "more problems"),
+        (b"a = [" + b"1," * 150_000 + b"]", "holds more than 20000 values"),
+        (b"\n".join(b"k%d = 1" % i for i in range(19_000)), "more problems"),
+        (b"[sources]\n" + b"\n".join(b"k%d = 1" % i for i in range(19_000)), "more problems"),
         (b"#" * 3_000_000, "is larger than 2 MB"),
-        (b'name = "' + b"x" * 1_900_000 + b'"', "name: must be made of letters"),
+        (
+            b'name = "' + b"x" * 1_900_000 + b'"\n[regions]\n[segments]\n[run]\nstart=2024-01-01',
+            "name: must be made of letters",
+        ),
         (b"x" * 1_900_000 + b" = 1", "unknown key"),
         (b'extends = "\\u0000"', "cannot be the name of a file"),
         (b'extends = "' + b"x" * 10_000 + b'"', "cannot be read: File name too long"),
@@ -139,12 +148,30 @@ def test_windows_line_ends_change_nothing(tmp_path):
 
 @pytest.mark.parametrize(
     "override",
-    ["", "=", "a", "run.months=" + "9" * 5000, "run.months=" + "[" * 100_000, "a." * 5000 + "b=1", '"\n"=1', "\0=1", "x" * 100_000]
+    [
+        "",
+        "=",
+        "a",
+        "run.months=" + "9" * 5000,
+        "run.months=" + "[" * 100_000,
+        "a." * 5000 + "b=1",
+        '"\n"=1',
+        "\0=1",
+        "x" * 100_000,
+    ]
     + [f"run.months={value}" for value in ("nan", "-inf", "1e999", "{}", "[]", "''", "0x" + "f" * 5000, "2024-01-01")],
     ids=lambda override: override[:20],
 )
 def test_a_hostile_override_gets_a_clear_message(tmp_path, override):
     assert "--set: " in message_of(file_with(tmp_path, GOOD), [override])
+
+
+def is_read_or_refused(read: Callable[[], Scenario]) -> bool:
+    """Whether a scenario comes of it that can be used, or a list of problems."""
+    try:
+        return len(read().central().digest) == 64
+    except ScenarioError as error:
+        return len(error.problems) > 0
 
 
 @given(st.binary(max_size=300))
@@ -163,13 +190,27 @@ def test_a_good_scenario_with_one_piece_replaced_is_read_or_refused(data):
     """Any piece of the starter may be cut out or replaced by something that TOML, or the scenario, finds odd."""
     start = data.draw(st.integers(0, len(GOOD)))
     end = start + data.draw(st.integers(0, 40))
-    odd = ["", "nan", "-1", "1e308", "[]", "{}", '"', "\n", "=", "[", "a.b", "true", "0x" + "f" * 400, "\x00", "'x'", "9" * 4400]
-    try:
-        scenario = loads(GOOD[:start] + data.draw(st.sampled_from(odd)) + GOOD[end:])
-    except ScenarioError as error:
-        assert error.problems
-    else:
-        assert scenario.central().digest
+    odd = [
+        "",
+        "nan",
+        "-1",
+        "1e308",
+        "[]",
+        "{}",
+        '"',
+        "\n",
+        "=",
+        "[",
+        "a.b",
+        "true",
+        "0x" + "f" * 400,
+        "\x00",
+        "'x'",
+        "9" * 4400,
+    ]
+    text = GOOD[:start] + data.draw(st.sampled_from(odd)) + GOOD[end:]
+
+    assert is_read_or_refused(lambda: loads(text))
 
 
 @given(
@@ -183,9 +224,5 @@ def test_a_good_scenario_with_one_piece_replaced_is_read_or_refused(data):
 @settings(max_examples=300, deadline=None)
 def test_any_value_put_in_for_a_number_is_taken_or_refused(value, key):
     scenario = loads(GOOD)
-    try:
-        changed = scenario.replace({key: value})
-    except ScenarioError as error:
-        assert error.problems
-    else:
-        assert changed.central().digest
+
+    assert is_read_or_refused(lambda: scenario.replace({key: value}))

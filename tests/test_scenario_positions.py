@@ -75,7 +75,16 @@ def test_lines_that_end_as_on_windows_are_counted_alike():
 
 @pytest.mark.parametrize(
     "value",
-    ['""""""', '"""a"b""c"""""', "'''it's'''''", r'"a\"]b"', r"'\'", "1979-05-27 07:32:00", "0x_dead".replace("_", ""), "-inf"],
+    [
+        '""""""',
+        '"""a"b""c"""""',
+        "'''it's'''''",
+        r'"a\"]b"',
+        r"'\'",
+        "1979-05-27 07:32:00",
+        "0x_dead".replace("_", ""),
+        "-inf",
+    ],
 )
 def test_the_key_after_any_kind_of_value_is_found(value):
     assert positions(f"a = {value} # end\nb = [{value}, 1]\nc = 2")["c",] == Position(line=3, column=1, value_column=5)

@@ -27,7 +27,7 @@ from jevons.scenario.fields import (
     quantity,
     text,
 )
-from jevons.scenario.keys import dotted, path_of
+from jevons.scenario.keys import path_of
 from jevons.scenario.merging import check_names, merged, nested
 from jevons.scenario.structure import known_keys
 from jevons.scenario.validation import checked, scenario_error
@@ -639,4 +639,4 @@ def _taken_away(tables: dict[str, Any], path: tuple[str, ...]) -> dict[str, Any]
 
 
 def _in_changes(finding: Finding) -> Problem:
-    return Problem(file=CHANGES, key=dotted(finding.path), message=finding.message)
+    return Problem(file=CHANGES, key=finding.key, message=finding.message)

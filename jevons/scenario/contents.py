@@ -75,7 +75,8 @@ def _resolved_value(value: Any, values: dict[str, float], key: str) -> Any:
     if isinstance(value, Table):
         return resolved(value, values, f"{key}.")
     if isinstance(value, dict):
-        return {name: _resolved_value(item, values, f"{key}.{written_key(name)}") for name, item in value.items()}
+        new = {name: _resolved_value(item, values, f"{key}.{written_key(name)}") for name, item in value.items()}
+        return new if any(new[name] is not item for name, item in value.items()) else value
     return value
 
 

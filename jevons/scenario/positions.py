@@ -36,6 +36,10 @@ class Position:
     value_column: int
 
 
+#: Where the document, as a table, begins.
+FIRST = Position(line=1, column=1, value_column=1)
+
+
 def positions(document: str) -> Mapping[KeyPath, Position]:
     """Position of every table, key and item of a document that `tomllib` accepts.
 

@@ -16,9 +16,9 @@ from typing import Any
 
 from jevons.errors import Problem, ScenarioError, UsageError
 from jevons.scenario.classes import Scenario
-from jevons.scenario.keys import KEY, KeyPath, dotted, path_of
+from jevons.scenario.keys import KEY, KeyPath, path_of
 from jevons.scenario.merging import all_merged, check_names, nested
-from jevons.scenario.positions import Position, positions
+from jevons.scenario.positions import FIRST, Position, positions
 from jevons.scenario.rules import NAME_RULE, is_name
 from jevons.scenario.validation import checked, shortened
 from jevons.scenario.wording import Finding, shown
@@ -28,13 +28,15 @@ LARGEST_FILE_BYTES = 2_000_000
 #: Files that one scenario may be put together from.
 MOST_FILES = 50
 #: Values that one scenario may hold.
-MOST_VALUES = 100_000
+MOST_VALUES = 20_000
 
 STANDARD_INPUT = "-"
 OVERRIDE = "--set"
 
 _TOO_DEEP = "is nested too deeply"
 _PLACE = re.compile(r" \(at (?:line (\d+), column (\d+)|end of document)\)$")
+#: Fifty keys in a row: no scenario is so deep, and the time that tomllib takes grows with the square.
+_DEEP_KEY = re.compile(r"""(?<![\w-])(?:(?:[\w-]++|"[^"\n]*+"|'[^'\n]*+')[ \t]*+\.[ \t]*+){50}""", re.ASCII)
 _LONG_INTEGER = re.compile(r"[0-9_]{4000,}")
 _OVERRIDE = re.compile(rf"\s*(?P<key>{KEY}(?:\s*\.\s*{KEY})*)\s*=(?P<value>.*)", re.DOTALL)
 
@@ -121,11 +123,11 @@ class Layer:
         path = finding.path
         while path and path not in self.positions:
             path = path[:-1]
-        position = self.positions.get(path, Position(line=1, column=1, value_column=1) if self.text else None)
+        position = self.positions.get(path, FIRST if self.text is not None else None)
         at_key = finding.is_key or path != finding.path
         return Problem(
             file=self.file,
-            key=dotted(finding.path),
+            key=finding.key,
             message=finding.message,
             line=position.line if position else None,
             column=(position.column if at_key else position.value_column) if position else None,
@@ -304,6 +306,9 @@ def _content(name: str) -> bytes:
 
 
 def _parsed(text: str, name: str) -> dict[str, Any]:
+    deep = _DEEP_KEY.search(text)
+    if deep is not None:
+        raise _error(name, _TOO_DEEP, *_line_and_column(text, deep.start()))
     try:
         tables = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
@@ -311,6 +316,7 @@ def _parsed(text: str, name: str) -> dict[str, Any]:
     except RecursionError:
         raise _error(name, _TOO_DEEP) from None
     except ValueError:
+        # Python refuses to read a number of many digits, in time that would grow with their square.
         raise _long_integer_error(text, name) from None
     if sum(1 for _ in islice(_paths(tables), MOST_VALUES + 1)) > MOST_VALUES:
         raise _error(name, f"holds more than {MOST_VALUES} values")

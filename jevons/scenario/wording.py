@@ -14,12 +14,12 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from jevons.scenario.fields import Distribution, Range, range_of
-from jevons.scenario.keys import KeyPath
+from jevons.scenario.keys import KeyPath, dotted
 from jevons.scenario.structure import field_at, known_keys
 
 #: Characters of a value that a message shows.
 LONGEST_VALUE = 60
-#: Known names that a message lists when none is near.
+#: Known names that a message lists when none is near; keys in a row that it shows.
 MOST_NAMES = 12
 
 _SHORT = Repr()
@@ -56,6 +56,11 @@ class Finding:
     message: str
     #: Whether the key itself is wrong rather than its value.
     is_key: bool = False
+
+    @property
+    def key(self) -> str:
+        """The key as the user wrote it, cut to a length that a message can hold."""
+        return dotted(tuple(part[:LONGEST_VALUE] if isinstance(part, str) else part for part in self.path[:MOST_NAMES]))
 
 
 def findings(error: ValidationError, root: type[BaseModel]) -> Iterator[Finding]:

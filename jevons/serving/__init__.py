@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from jevons.errors import UsageError
-from jevons.serving import closed_form
+from jevons.serving import closed_form, simpy_engine
 from jevons.serving.interface import Day, Engine, Flow, Latencies, Records, ServedDay, Stream, StreamLatencies
 from jevons.serving.sizing import reference_gpu_seconds_per_mtok
 
@@ -22,7 +22,7 @@ __all__ = [
 ]
 
 #: Engines by the name that `--engine` takes.
-ENGINES: dict[str, Engine] = {"closed_form": closed_form.serve}
+ENGINES: dict[str, Engine] = {"simpy": simpy_engine.serve, "closed_form": closed_form.serve}
 
 
 def engine(name: str) -> Engine:

@@ -40,7 +40,8 @@ class Book:
         #: What a step that was running on arrival adds to the times of the first and the last token.
         self.step_wait = [0.0] * n
         self.lost = bytearray(n)
-        #: When it entered the stage it is in.
+        #: The stage it is in, and when it came there.
+        self.stage: list[Tally | None] = [None] * n
         self.entered = [nan] * n
         self.arrived = 0
 
@@ -105,16 +106,19 @@ class Tally:
     def enter(self, request: int, now: float) -> None:
         """Count a request in."""
         self.book.entered[request] = now
+        self.book.stage[request] = self
         self.inside += 1
 
     def leave(self, request: int, now: float) -> None:
         """Count a request out."""
+        self.book.stage[request] = None
         self.inside -= 1
         self.time_s += now - self.book.entered[request]
 
     def lose(self, request: int, now: float) -> None:
         """Count out one that gave up, at its deadline: the area since then was not its."""
         at = max(self.book.deadline[request], self.book.entered[request])
+        self.book.stage[request] = None
         self.inside -= 1
         self.area_s -= now - at
         self.time_s += at - self.book.entered[request]

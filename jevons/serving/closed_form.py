@@ -14,7 +14,6 @@ import numpy as np
 import simpy
 
 from jevons.randomness import Draws, Floats
-from jevons.scenario import Serving
 from jevons.serving import sizing
 from jevons.serving.autoscaling import plan_of_load
 from jevons.serving.interface import Day, Latencies, ServedDay, StreamLatencies
@@ -129,7 +128,7 @@ def _disaggregated(day: Day, known: list[Moments], rates: Floats, load: Load, no
         mean_s=_weighted_mean(service_s, rates, axis=1),
         mean_square_s2=_weighted_mean(service_s**2 * [1 + m.input_scv for m in known], rates, axis=1),
     )
-    tpot_s = _step_s(serving, load, sizing.sequence_nodes(serving, load), for_decode)
+    tpot_s = sizing.balanced_step_s(serving, load, for_decode)
     decoding = _sequences(known, rates, tpot_s)
     busy = np.minimum(prefilling * serving.prefill_lanes, for_prefill) + np.minimum(decoding, for_decode)
     return _Latency(ttft_s=service_s + wait_s[:, None], tpot_s=tpot_s, busy_nodes=busy)
@@ -139,8 +138,7 @@ def _colocated(day: Day, known: list[Moments], rates: Floats, load: Load, nodes:
     """Prompts in chunks on nodes that decode: each step of a node in prefill lasts longer by a chunk."""
     serving = day.serving
     prefilling = _ratio(sizing.prefill_nodes(serving, load), nodes)
-    need = sizing.prefill_nodes(serving, load) + sizing.sequence_nodes(serving, load)
-    tpot_s = _step_s(serving, load, need, nodes)
+    tpot_s = sizing.balanced_step_s(serving, load, nodes)
     # The step without prompts: TPOT is it over 1 - (share of the time that prompts add).
     plain_step_s = np.nan_to_num(tpot_s) * (1 - prefilling)
     chunk_s = plain_step_s + serving.step.per_prefill_token_s * serving.prefill_chunk_tokens
@@ -177,26 +175,14 @@ def lane_wait_s(*, lanes: Floats, intensity: Floats, mean_s: Floats, mean_square
     return np.asarray(np.where(mean_s > 0, wait_s, 0.0))
 
 
-def _step_s(serving: Serving, load: Load, needed: Floats, nodes: Floats) -> Floats:
-    """Time for an output token, s, shape (h,): A / (1 - rho), up to the largest batch; NaN where none is wanted."""
-    wanted = load.decode_tokens_per_s
-    idle = 1 - _ratio(needed, nodes)
-    # A lone sequence still waits for itself: the term matters only where a step has no base.
-    own_s = _ratio(np.full_like(nodes, serving.step.per_sequence_s), nodes)
-    balanced_s = np.divide(
-        np.maximum(serving.step.base_s, own_s), idle, out=np.full_like(nodes, np.inf), where=idle > 0
-    )
-    largest_s = np.divide(serving.max_batch * nodes, wanted, out=np.full_like(nodes, np.nan), where=wanted > 0)
-    return np.asarray(np.minimum(balanced_s, largest_s))
-
-
 def _ratio(part: Floats, whole: Floats) -> Floats:
     return np.divide(part, whole, out=np.zeros_like(part), where=whole > 0)
 
 
 def _weighted_mean(values: Floats, weights: Floats, axis: int) -> Floats:
     total = weights.sum(axis=axis)
-    return np.divide((values * weights).sum(axis=axis), total, out=np.full_like(total, np.nan), where=total > 0)
+    mean = np.divide((values * weights).sum(axis=axis), total, out=np.full_like(total, np.nan), where=total > 0)
+    return np.asarray(mean)
 
 
 def _means_only(mean: Floats) -> Latencies:

@@ -8,8 +8,8 @@ TPOT = A / (1 - rho), the sizing formula.
 
 A pool of one node is exactly one replica.  Routing by turns or to the shorter of two keeps a pool for each
 replica.  In a cell thinned to the share f, prompts are too rare to stand for the q of the true pool; there
-sequences feel the expected q/m of the hour, by the law of large numbers over the other cells, and their own batch
-as in `disaggregated`.
+sequences feel the expected q/m of the hour, by the law of large numbers over the other cells, and a batch as told in
+`crowd`.
 """
 
 from __future__ import annotations
@@ -22,26 +22,28 @@ from simpy.events import Timeout
 
 from jevons.scenario import Serving
 from jevons.serving.book import Book, Line, Tally
-from jevons.serving.disaggregated import FEWEST_LANES, SAME_TIME_S, felt_share
+from jevons.serving.crowd import Crowd
+from jevons.serving.disaggregated import FEWEST_LANES, SAME_TIME_S
+from jevons.serving.sizing import Load
 
 
 class Replicas:
     """A pool of nodes that prefill and decode."""
 
-    def __init__(self, env: simpy.Environment, book: Book, serving: Serving, share: float, end_s: float) -> None:
+    def __init__(self, env: simpy.Environment, book: Book, serving: Serving, crowd: Crowd, end_s: float) -> None:
         self.env = env
         self.book = book
         self.prefill_tally = Tally(book)
         self.decode_tally = Tally(book)
         self.line = Line(book, self._lose)
-        self.share = share
+        self.crowd = crowd
         self.serving = serving
         self.law = serving.step
         self.chunk = serving.prefill_chunk_tokens
         self.nodes = 0.0
         self.prompt_slots = 0
-        #: Uncached prompt tokens that a node is expected to get each second: what thinned cells feel.
-        self.expected_prompt_tokens_per_s = 0.0
+        #: Uncached prompt tokens that a node is expected to get each second: what a thinned cell feels.
+        self.expected_tokens_per_s = 0.0
         #: (virtual time at the end, request) of prompts and of sequences, with the clocks and their speeds.
         self.prompts: list[tuple[float, int]] = []
         self.active: list[tuple[float, int]] = []
@@ -49,18 +51,14 @@ class Replicas:
         self.token_clock = 0.0
         self.prompt_speed = 0.0
         self.token_speed = 0.0
-        #: Slots taken by prompts and sequences; by sequences alone; their context.
-        self.slots = 0.0
-        self.mass = 0.0
-        self.context = 0.0
+        #: Slots of the batch that prompts have taken beforehand.
+        self.prompt_mass = 0.0
         self.base_s = self.law.base_s
         self.at = env.now
         self.armed = inf
         self.timer = 0
         self.tolerance_s = SAME_TIME_S + 8 * ulp(end_s)
         self.prompt_tokens = 0.0
-        self.mass_tokens = 0.0
-        self.served_context_tokens2 = 0.0
         self.busy_node_s = 0.0
 
     @property
@@ -78,21 +76,22 @@ class Replicas:
             if self.prompts:
                 self.prompt_clock += span * self.prompt_speed
                 self.prompt_tokens += span * self.prompt_speed * len(self.prompts)
-            if self.active:
-                tokens = span * self.token_speed
-                self.token_clock += tokens
-                self.mass_tokens += self.mass * tokens
-                self.served_context_tokens2 += self.context * tokens
-            self.busy_node_s += min((len(self.prompts) + len(self.active)) / self.share, self.nodes) * span
+            tokens = span * self.token_speed if self.active else 0.0
+            self.token_clock += tokens
+            # Where a cell is one of many, the prompts in it say little of how many nodes are busy with prompts.
+            self.busy_node_s += min(self.crowd.felt_number + len(self.prompts) / self.crowd.share, self.nodes) * span
+            self.crowd.settle(span, tokens)
             self.at = now
 
-    def switch(self, nodes: float, expected_prompt_tokens_per_s: float) -> None:
-        """Serve on so many true nodes from now on, each of which is expected to get so many prompt tokens."""
+    def switch(self, nodes: float, load: Load | None) -> None:
+        """Serve on so many true nodes from now on, under an expected load if it is known."""
         self.settle()
         self.nodes = nodes
-        self.expected_prompt_tokens_per_s = expected_prompt_tokens_per_s
-        slots = floor(self.share * nodes + SAME_TIME_S)
-        self.prompt_slots = max(slots, FEWEST_LANES if self.share < 1 else 1) if nodes > 0 else 0
+        if load is not None:
+            self.crowd.expect(load, nodes)
+            self.expected_tokens_per_s = float(load.prefill_tokens_per_s[0]) / nodes if nodes > 0 else 0.0
+        slots = floor(self.crowd.share * nodes + SAME_TIME_S)
+        self.prompt_slots = max(slots, FEWEST_LANES if self.crowd.share < 1 else 1) if nodes > 0 else 0
         self._begin_waiting()
         self._retime()
 
@@ -107,8 +106,8 @@ class Replicas:
     def _has_room(self, request: int) -> bool:
         if len(self.prompts) >= self.prompt_slots:
             return False
-        room = self.serving.max_batch * self.share * self.nodes * (1 + 1e-12)
-        return self.slots + self.book.weight[request] <= room or not (self.prompts or self.active)
+        wanted = self.prompt_mass + self.book.weight[request]
+        return self.crowd.has_room(wanted, self.serving.max_batch * self.nodes)
 
     def _begin_waiting(self) -> None:
         while (request := self.line.head(self.at)) is not None and self._has_room(request):
@@ -121,7 +120,7 @@ class Replicas:
             book.prefill_start[request] = self.at
         # Whoever is in prefill does not give up; a slot of the batch is its own from here on.
         book.deadline[request] = inf
-        self.slots += book.weight[request]
+        self.prompt_mass += book.weight[request]
         heappush(self.prompts, (self.prompt_clock + book.prefill_tokens[request], request))
 
     def _end_prompt(self, request: int) -> None:
@@ -132,8 +131,8 @@ class Replicas:
             book.first_token[request] = self.at
             if self.active:
                 book.step_wait[request] = self.base_s / 2
-        self.mass += book.weight[request]
-        self.context += book.context_tokens[request]
+        self.prompt_mass -= book.weight[request]
+        self.crowd.add(book.weight[request], book.context_tokens[request])
         heappush(self.active, (self.token_clock + book.output_tokens[request], request))
 
     def _retime(self) -> None:
@@ -157,16 +156,18 @@ class Replicas:
 
     def _set_speeds(self) -> None:
         law = self.law
-        per_node = felt_share(len(self.active), self.share) / self.nodes
-        self.base_s = law.base_s + (law.per_sequence_s * self.mass + law.per_kv_token_s * self.context) * per_node
+        self.base_s = self.crowd.step_s(self.nodes)
         long_s = self.base_s + law.per_prefill_token_s * self.chunk
         self.prompt_speed = self.chunk / long_s if long_s else inf
-        if self.share < 1:
-            in_prefill = self.expected_prompt_tokens_per_s * long_s / self.chunk
+        if self.crowd.share < 1:
+            in_prefill = self.expected_tokens_per_s * long_s / self.chunk
         else:
             in_prefill = len(self.prompts) / self.nodes
+            # A part of a node gets on with a prompt in a part of its time.
+            self.prompt_speed /= max(1.0, in_prefill)
         in_prefill = min(1.0, in_prefill)
-        self.token_speed = (1 - in_prefill) / self.base_s + in_prefill / long_s
+        if self.active:
+            self.token_speed = (1 - in_prefill) / self.base_s + in_prefill / long_s
 
     def _ring(self, timer: simpy.Event) -> None:
         if timer.value != self.timer:
@@ -187,19 +188,15 @@ class Replicas:
         self._remove(request)
 
     def _remove(self, request: int) -> None:
-        self.slots -= self.book.weight[request]
-        self.mass -= self.book.weight[request]
-        self.context -= self.book.context_tokens[request]
+        self.crowd.remove(self.book.weight[request], self.book.context_tokens[request])
         self.decode_tally.leave(request, self.at)
 
     def _rest_where_empty(self) -> None:
-        # With nobody there the sums are known exactly, and a virtual clock may begin anew.
+        # Virtual clocks may begin anew where nobody is left, before they grow coarse.
         if not self.prompts:
-            self.prompt_clock = 0.0
+            self.prompt_clock = self.prompt_mass = 0.0
         if not self.active:
-            self.token_clock = self.mass = self.context = 0.0
-            if not self.prompts:
-                self.slots = 0.0
+            self.token_clock = 0.0
 
     def interrupt(self, hit: set[int]) -> None:
         """Take sequences out whose node failed: what they have generated must be prefilled with the prompt again."""

@@ -22,7 +22,7 @@ def at_times(env: simpy.Environment, times_s: Sequence[float], happen: Callable[
     last = len(times_s) - 1
 
     def ring(timer: simpy.Event) -> None:
-        number = timer.value
+        number: int = timer.value  # type: ignore[assignment]
         if number < last:
             _wait(number + 1)
         happen(number)

@@ -1,15 +1,9 @@
 """Prefill and decode on nodes of their own: two stages, driven by callbacks on the SimPy clock.
 
-A cell thinned to the share f of the requests has the share f of the nodes.  Two things must not be thinned
-with them, or the answer would move with the resolution:
-
-* *Lanes.*  A prefill node works at a request with a known speed.  A cell of less than a few lanes would make
-  requests wait that never wait in the true pool, so a cell keeps at least `FEWEST_LANES`.  It then shows the waits of
-  an uncongested pool; overload shows in decode, as the split of the nodes keeps both stages in balance.
-* *A sequence's own weight.*  With n sequences of total mass M in the cell, the batch is (M/f)/m on m true nodes.
-  But a sequence is not 1/f sequences to itself.  By the arrival theorem the others are distributed as in the
-  full system; so it must feel its own mass w once and the others' M - w scaled by 1/f:
-  B = ((M - w)/f + w)/m, which with the mean w = M/n becomes M (1 - (1 - f)/n) / (f m), the same for all.
+A prefill node works at a request with a known speed, so a cell thinned to the share f of requests and nodes must not
+be left with less than a few lanes: requests would wait there that never wait in the true pool.  It keeps at least
+`FEWEST_LANES`, and then shows the waits of an uncongested pool; overload shows in decode, as the split of the nodes
+keeps both stages in balance.  What a thinned cell does about the batch of decode is told in `crowd`.
 """
 
 from __future__ import annotations
@@ -21,9 +15,10 @@ from math import inf, isnan, ulp
 import simpy
 from simpy.events import Timeout
 
-from jevons.scenario import Serving, StepLaw
+from jevons.scenario import Serving
 from jevons.serving.book import Book, Line, Tally
-from jevons.serving.sizing import prefill_node_seconds
+from jevons.serving.crowd import Crowd
+from jevons.serving.sizing import Load, prefill_node_seconds
 
 #: A thinned cell has at least as many lanes for prefill.
 FEWEST_LANES = 16
@@ -31,28 +26,24 @@ FEWEST_LANES = 16
 SAME_TIME_S = 1e-9
 
 
-def felt_share(sequences: int, share: float) -> float:
-    """Nodes over mass, times the batch that a sequence feels: (1 - (1 - f)/n) / f, 1 in a full-size cell."""
-    return (1 - (1 - share) / sequences) / share if sequences else 1.0
-
-
 class Prefill:
     """First come, first served lanes; interactive requests first; a prefill that has begun is not interrupted."""
 
-    def __init__(self, env: simpy.Environment, book: Book, serving: Serving, share: float) -> None:
+    def __init__(self, env: simpy.Environment, book: Book, serving: Serving, crowd: Crowd) -> None:
         self.env = env
         self.book = book
         self.tally = Tally(book)
         self.line = Line(book, self._lose)
-        self.share = share
+        self.share = crowd.share
         self.lanes_per_node = serving.prefill_lanes
         self.lane_s_per_token = prefill_node_seconds(serving) * serving.prefill_lanes
         self.done: Callable[[int], None] = lambda _: None
         self.lanes = 0
+        self.slowness = 1.0
         self.nodes = 0.0
         self.busy = 0
+        self.expected_busy = 0.0
         self.at = env.now
-        self.busy_lane_s = 0.0
         self.busy_node_s = 0.0
 
     def settle(self) -> None:
@@ -61,17 +52,20 @@ class Prefill:
         span = now - self.at
         if span:
             self.tally.area_s += self.tally.inside * span
-            if self.busy:
-                self.busy_lane_s += self.busy * span
-                self.busy_node_s += min(self.busy / self.share, self.nodes) * span
+            # Lanes are filled evenly over the nodes; a thinned cell holds too few requests to count them by.
+            busy = self.busy if self.share == 1 else self.expected_busy
+            self.busy_node_s += min(busy, self.nodes) * span
             self.at = now
 
-    def switch(self, nodes: float) -> None:
+    def switch(self, nodes: float, load: Load) -> None:
         """Work on so many true nodes from now on; lanes that are switched off finish what they have begun."""
         self.settle()
         self.nodes = nodes
-        lanes = round(self.share * nodes * self.lanes_per_node)
-        self.lanes = max(lanes, FEWEST_LANES if self.share < 1 else 1) if nodes > 0 else 0
+        self.expected_busy = float(load.prefill_tokens_per_s[0]) * self.lane_s_per_token
+        lanes = self.share * nodes * self.lanes_per_node
+        self.lanes = max(round(lanes), FEWEST_LANES if self.share < 1 else 1) if nodes > 0 else 0
+        # Lanes are whole; at full size they are together as fast as the nodes.
+        self.slowness = self.lanes / lanes if self.share == 1 and lanes > 0 else 1.0
         self._fill()
 
     def arrive(self, request: int) -> None:
@@ -93,13 +87,13 @@ class Prefill:
         self.busy += 1
         if isnan(self.book.prefill_start[request]):
             self.book.prefill_start[request] = self.at
-        end = Timeout(self.env, self.book.prefill_tokens[request] * self.lane_s_per_token, request)
+        end = Timeout(self.env, self.book.prefill_tokens[request] * self.lane_s_per_token * self.slowness, request)
         end.callbacks.append(self._end)
 
     def _end(self, end: simpy.Event) -> None:
         self.settle()
         self.busy -= 1
-        request = end.value
+        request: int = end.value  # type: ignore[assignment]
         self.tally.leave(request, self.at)
         if self.line:
             self._fill()
@@ -108,28 +102,20 @@ class Prefill:
     def _lose(self, request: int) -> None:
         self.tally.lose(request, self.at)
 
-    @property
-    def served_tokens(self) -> float:
-        """Weighted prompt tokens worked off so far, of the true pool."""
-        return self.busy_lane_s / self.lane_s_per_token / self.share if self.lane_s_per_token else 0.0
-
 
 class Decode:
-    """Processor sharing in virtual time: V grows at the speed of a sequence, and one that joins leaves at V + tokens."""
+    """Processor sharing in virtual time: V grows at the speed of a sequence; one that joins leaves at V + tokens."""
 
-    def __init__(self, env: simpy.Environment, book: Book, serving: Serving, share: float, end_s: float) -> None:
+    def __init__(self, env: simpy.Environment, book: Book, serving: Serving, crowd: Crowd, end_s: float) -> None:
         self.env = env
         self.book = book
         self.tally = Tally(book)
         self.line = Line(book, self._lose)
-        self.share = share
-        self.law: StepLaw = serving.step
+        self.crowd = crowd
         self.max_batch = serving.max_batch
         self.nodes = 0.0
-        #: (V at the end, request) of those that decode; their mass and context.
+        #: (V at the end, request) of those that decode.
         self.active: list[tuple[float, int]] = []
-        self.mass = 0.0
-        self.context = 0.0
         self.virtual = 0.0
         self.step_s = inf
         self.at = env.now
@@ -137,8 +123,7 @@ class Decode:
         self.armed = inf
         self.timer = 0
         self.tolerance_s = SAME_TIME_S + 8 * ulp(end_s)
-        self.mass_tokens = 0.0
-        self.served_context_tokens2 = 0.0
+        self.prefilled_tokens = 0.0
         self.busy_node_s = 0.0
 
     def settle(self) -> None:
@@ -147,40 +132,36 @@ class Decode:
         span = now - self.at
         if span:
             self.tally.area_s += self.tally.inside * span
-            if self.active:
-                tokens = span / self.step_s
-                self.virtual += tokens
-                self.mass_tokens += self.mass * tokens
-                self.served_context_tokens2 += self.context * tokens
-                self.busy_node_s += min(len(self.active) / self.share, self.nodes) * span
+            self.busy_node_s += min(self.crowd.felt_number, self.nodes) * span
+            tokens = span / self.step_s if self.active else 0.0
+            self.virtual += tokens
+            self.crowd.settle(span, tokens)
             self.at = now
 
-    def switch(self, nodes: float) -> None:
-        """Decode on so many true nodes from now on; the batch spreads over them."""
+    def switch(self, nodes: float, load: Load) -> None:
+        """Decode on so many true nodes from now on, under an expected load; the batch spreads over them."""
         self.settle()
         self.nodes = nodes
+        self.crowd.expect(load, nodes)
         self._admit_waiting()
         self._retime()
 
     def join(self, request: int) -> None:
-        """Take a request in whose prompt is done."""
+        """Take a request in whose prompt is done; nobody gives up who need not wait any more."""
         self.settle()
         self.tally.enter(request, self.at)
-        if self.book.deadline[request] <= self.at:
-            self._lose(request)
-        elif not self.line and self._has_room(request):
+        if not self.line and self._has_room(request):
             self._admit(request)
             self._retime()
+        elif self.book.deadline[request] <= self.at:
+            self._lose(request)
         else:
             self.line.append(request)
             self._admit_waiting()
             self._retime()
 
     def _has_room(self, request: int) -> bool:
-        if not self.active:
-            return self.nodes > 0
-        slots = self.max_batch * self.share * self.nodes
-        return self.mass + self.book.weight[request] <= slots * (1 + 1e-12)
+        return self.crowd.has_room(self.book.weight[request], self.max_batch * self.nodes)
 
     def _admit_waiting(self) -> None:
         while (request := self.line.head(self.at)) is not None and self._has_room(request):
@@ -193,8 +174,9 @@ class Decode:
             book.first_token[request] = self.at
         # The first token has been streamed; whoever restarts may run out of no more patience.
         book.deadline[request] = inf
-        self.mass += book.weight[request]
-        self.context += book.context_tokens[request]
+        # Prompts count as served with their first token: one that is lost before it was prefilled for nothing.
+        self.prefilled_tokens += book.prefill_tokens[request] / self.crowd.share
+        self.crowd.add(book.weight[request], book.context_tokens[request])
         heappush(self.active, (self.virtual + book.output_tokens[request], request))
 
     def _retime(self) -> None:
@@ -202,12 +184,7 @@ class Decode:
         active = self.active
         if not active:
             return
-        law, felt = self.law, felt_share(len(active), self.share)
-        if self.nodes > 0:
-            per_node = felt / self.nodes
-            self.step_s = law.base_s + (law.per_sequence_s * self.mass + law.per_kv_token_s * self.context) * per_node
-        else:
-            self.step_s = inf
+        self.step_s = self.crowd.step_s(self.nodes) if self.nodes > 0 else inf
         due = self.at + (active[0][0] - self.virtual) * self.step_s
         if due < self.armed:
             self.armed = due
@@ -224,7 +201,7 @@ class Decode:
         while active and (active[0][0] - self.virtual) * step_s <= self.tolerance_s:
             self._depart(heappop(active)[1])
         if not active:
-            self._rest()
+            self.virtual = 0.0
         if self.line:
             self._admit_waiting()
         self._retime()
@@ -234,13 +211,8 @@ class Decode:
         self._remove(request)
 
     def _remove(self, request: int) -> None:
-        self.mass -= self.book.weight[request]
-        self.context -= self.book.context_tokens[request]
+        self.crowd.remove(self.book.weight[request], self.book.context_tokens[request])
         self.tally.leave(request, self.at)
-
-    def _rest(self) -> None:
-        # With nobody there the sums are known exactly, and virtual time may begin anew.
-        self.virtual = self.mass = self.context = 0.0
 
     def interrupt(self, hit: set[int]) -> None:
         """Take requests out whose node failed: what they have generated must be prefilled with the prompt again."""
@@ -255,14 +227,9 @@ class Decode:
         self.active = [entry for entry in self.active if entry[1] not in hit]
         heapify(self.active)
         if not self.active:
-            self._rest()
+            self.virtual = 0.0
         self._admit_waiting()
         self._retime()
 
     def _lose(self, request: int) -> None:
         self.tally.lose(request, self.at)
-
-    @property
-    def served_tokens(self) -> float:
-        """Weighted output tokens so far, of the true pool."""
-        return self.mass_tokens / self.share

@@ -11,7 +11,9 @@ from jevons.randomness import Draws
 from jevons.scenario import Serving
 from jevons.serving.book import Book, Tally
 from jevons.serving.colocated import Replicas
+from jevons.serving.crowd import Crowd
 from jevons.serving.disaggregated import Decode, Prefill
+from jevons.serving.interface import Day
 from jevons.serving.sizing import Load, prefill_share
 
 
@@ -49,18 +51,18 @@ class ServingFleet(Protocol):
 class Disaggregated:
     """A prefill pool and a decode pool; see `disaggregated`."""
 
-    def __init__(self, env: simpy.Environment, book: Book, serving: Serving, share: float, end_s: float) -> None:
+    def __init__(self, env: simpy.Environment, book: Book, serving: Serving, crowd: Crowd, end_s: float) -> None:
         self.serving = serving
-        self.prefill = Prefill(env, book, serving, share)
-        self.decode = Decode(env, book, serving, share, end_s)
+        self.prefill = Prefill(env, book, serving, crowd)
+        self.decode = Decode(env, book, serving, crowd, end_s)
         self.prefill.done = self.decode.join
         self.arrive = self.prefill.arrive
 
     def switch(self, nodes: float, load: Load) -> None:
         """Divide the nodes between the pools as the load needs."""
         to_prefill = float(prefill_share(self.serving, load, np.array([nodes]))[0])
-        self.prefill.switch(nodes * to_prefill)
-        self.decode.switch(nodes * (1 - to_prefill))
+        self.prefill.switch(nodes * to_prefill, load)
+        self.decode.switch(nodes * (1 - to_prefill), load)
 
     def decoding(self) -> list[int]:
         """Requests that decode."""
@@ -77,9 +79,9 @@ class Disaggregated:
         self.prefill.settle()
         self.decode.settle()
         return Totals(
-            self.prefill.served_tokens,
-            self.decode.served_tokens,
-            self.decode.served_context_tokens2 / self.decode.share,
+            self.decode.prefilled_tokens,
+            self.decode.crowd.served_tokens,
+            self.decode.crowd.served_context_tokens2,
             self.prefill.busy_node_s + self.decode.busy_node_s,
         )
 
@@ -94,13 +96,13 @@ class Disaggregated:
 class Pooled:
     """Replicas that prefill and decode, as one pool; see `colocated`."""
 
-    def __init__(self, env: simpy.Environment, book: Book, serving: Serving, share: float, end_s: float) -> None:
-        self.pool = Replicas(env, book, serving, share, end_s)
+    def __init__(self, env: simpy.Environment, book: Book, serving: Serving, crowd: Crowd, end_s: float) -> None:
+        self.pool = Replicas(env, book, serving, crowd, end_s)
         self.arrive = self.pool.arrive
 
     def switch(self, nodes: float, load: Load) -> None:
         """Serve on so many nodes."""
-        self.pool.switch(nodes, float(load.prefill_tokens_per_s[0]) / nodes if nodes > 0 else 0.0)
+        self.pool.switch(nodes, load)
 
     def decoding(self) -> list[int]:
         """Requests that decode."""
@@ -115,7 +117,7 @@ class Pooled:
     def totals(self) -> Totals:
         """Work done until now."""
         self.pool.settle()
-        return _totals_of([self.pool], self.pool.share)
+        return _totals_of([self.pool])
 
     def close(self) -> tuple[list[Tally], list[Tally]]:
         """Count out those who have run out of patience; the tallies of first and second stage."""
@@ -136,8 +138,8 @@ class Routed:
         self.share = share
         self.on = 0
         self.turn = 0
-        self._new = lambda: Replicas(env, book, serving, 1.0, end_s)
-        self.replicas = [self._new()]
+        self.parts = (env, book, serving, end_s)
+        self.replicas = [self._new_replica()]
         self._choose = self._next_in_turn if serving.routing == "round_robin" else self._shorter_of_two
         self.places: list[float] = []
         if serving.routing == "power_of_two":
@@ -147,12 +149,16 @@ class Routed:
         """Route to so many replicas; the first one stops when all are off, and keeps its line."""
         self.on = max(1, round(nodes * self.share)) if nodes > 0 else 0
         while len(self.replicas) < self.on:
-            self.replicas.append(self._new())
+            self.replicas.append(self._new_replica())
         for replica in self.replicas[: self.on]:
             if replica.nodes == 0:
-                replica.switch(1.0, 0.0)
+                replica.switch(1.0, None)
         if self.on == 0:
-            self.replicas[0].switch(0.0, 0.0)
+            self.replicas[0].switch(0.0, None)
+
+    def _new_replica(self) -> Replicas:
+        env, book, serving, end_s = self.parts
+        return Replicas(env, book, serving, Crowd(serving), end_s)
 
     def arrive(self, request: int) -> None:
         """Send a request to a replica."""
@@ -183,19 +189,18 @@ class Routed:
         """Work done until now."""
         for replica in self.replicas:
             replica.settle()
-        totals = _totals_of(self.replicas, self.share)
-        return totals._replace(busy_node_s=totals.busy_node_s / self.share)
+        return Totals(*(done / self.share for done in _totals_of(self.replicas)))
 
     def close(self) -> tuple[list[Tally], list[Tally]]:
         """Count out those who have run out of patience; the tallies of first and second stage."""
         return _closed(self.replicas)
 
 
-def _totals_of(pools: list[Replicas], share: float) -> Totals:
+def _totals_of(pools: list[Replicas]) -> Totals:
     return Totals(
-        sum(pool.prompt_tokens for pool in pools) / share,
-        sum(pool.mass_tokens for pool in pools) / share,
-        sum(pool.served_context_tokens2 for pool in pools) / share,
+        sum(pool.prompt_tokens / pool.crowd.share for pool in pools),
+        sum(pool.crowd.served_tokens for pool in pools),
+        sum(pool.crowd.served_context_tokens2 for pool in pools),
         sum(pool.busy_node_s for pool in pools),
     )
 
@@ -207,12 +212,13 @@ def _closed(pools: list[Replicas]) -> tuple[list[Tally], list[Tally]]:
     return [pool.prefill_tally for pool in pools], [pool.decode_tally for pool in pools]
 
 
-def fleet_of(
-    env: simpy.Environment, book: Book, serving: Serving, share: float, end_s: float, draws: Draws
-) -> ServingFleet:
+def fleet_of(env: simpy.Environment, book: Book, day: Day, load: Load, draws: Draws) -> ServingFleet:
     """The fleet that a scenario describes."""
+    serving, share, end_s = day.serving, day.share_simulated, env.now + day.duration_s
+    tokens = float(load.decode_tokens_per_s.sum()) * day.seconds_per_hour
+    crowd = Crowd(serving, share, len(book.arrival) / tokens if tokens > 0 else 0.0)
     if serving.layout == "disaggregated":
-        return Disaggregated(env, book, serving, share, end_s)
+        return Disaggregated(env, book, serving, crowd, end_s)
     if serving.routing == "pooled":
-        return Pooled(env, book, serving, share, end_s)
+        return Pooled(env, book, serving, crowd, end_s)
     return Routed(env, book, serving, share, end_s, draws)

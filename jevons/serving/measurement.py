@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import numpy.typing as npt
 
@@ -15,26 +17,160 @@ from jevons.serving.sizing import Load
 from jevons.units import SECONDS_PER_HOUR
 from jevons.workload import Requests
 
-#: Largest relative difference between the two sides of Little's law: rounding of the clock.
+#: Largest relative difference between the two sides of Little's law that rounding of the clock explains.
 ROUNDING = 1e-9
 
 
 def flow_of(book: Book, first: list[Tally], second: list[Tally], now: float) -> Flow:
-    """The account of the simulated requests; raises AssertionError unless it is in balance."""
-    departed = np.array(book.departure[: book.arrived])
-    lost = np.frombuffer(book.lost, dtype=np.uint8)[: book.arrived] > 0
-    there = np.isnan(departed) & ~lost
-    inside_s = float((now - np.array(book.entered[: book.arrived])[there]).sum())
-    areas = [sum(tally.area_s for tally in tallies) for tallies in (first, second)]
-    times = [sum(tally.time_s for tally in tallies) for tallies in (first, second)]
+    """The account of the simulated requests, when the day closes.
+
+    Raises
+    ------
+    AssertionError
+        If a request has been lost on the way or Little's law does not hold: a fault of the engine.
+    """
+    for request in range(book.arrived):
+        stage = book.stage[request]
+        if stage is not None:
+            stage.time_s += now - book.entered[request]
     flow = Flow(
         arrived=book.arrived,
-        served=int((~np.isnan(departed)).sum()),
-        lost=int(lost.sum()),
+        served=sum(departure == departure for departure in book.departure),  # NaN is not itself
+        lost=sum(book.lost),
         inside=sum(tally.inside for tally in (*first, *second)),
-        prefill_area_s=areas[0],
-        prefill_time_s=times[0],
-        decode_area_s=areas[1],
-        decode_time_s=times[1],
+        prefill_area_s=sum(tally.area_s for tally in first),
+        prefill_time_s=sum(tally.time_s for tally in first),
+        decode_area_s=sum(tally.area_s for tally in second),
+        decode_time_s=sum(tally.time_s for tally in second),
     )
+    check(flow)
     return flow
+
+
+def check(flow: Flow) -> None:
+    """Raise AssertionError unless arrived = served + lost + inside, and L T = N W in both stages."""
+    if flow.arrived != flow.served + flow.lost + flow.inside:
+        raise AssertionError(f"requests do not add up: {flow}")
+    for area_s, time_s in ((flow.prefill_area_s, flow.prefill_time_s), (flow.decode_area_s, flow.decode_time_s)):
+        if abs(area_s - time_s) > ROUNDING * (area_s + flow.arrived):
+            raise AssertionError(f"Little's law does not hold: {flow}")
+
+
+def records_of(book: Book, requests: Requests, origin_s: float) -> Records:
+    """What happened to each request that arrived, in seconds of the day."""
+    n = book.arrived
+    wait = np.array(book.step_wait[:n])
+    return Records(
+        arrival_s=requests.arrival_s[:n],
+        prefill_start_s=np.array(book.prefill_start[:n]) - origin_s,
+        first_token_s=np.array(book.first_token[:n]) + wait - origin_s,
+        departure_s=np.array(book.departure[:n]) + wait - origin_s,
+        lost=np.frombuffer(bytes(book.lost[:n]), dtype=np.bool_),
+        stream=requests.stream[:n],
+    )
+
+
+def measured_day(
+    day: Day, plan: NodePlan, requests: Requests, records: Records, totals: list[Totals], failures_h: Floats, flow: Flow
+) -> ServedDay:
+    """The hours of the true fleet; `totals` were taken at the start of the day and at the end of each hour."""
+    warm_up, share = day.warm_up_hours, day.share_simulated
+    # Simulated requests to those of the true fleet in a true hour.
+    scale = SECONDS_PER_HOUR / day.seconds_per_hour / share
+    n = len(records.arrival_s)
+    arrived_in = _hour_of(records.arrival_s, day)
+    departed_in = _hour_of(records.departure_s, day)
+    inputs, cached, outputs = (
+        tokens[:n] for tokens in (requests.input_tokens, requests.cached_tokens, requests.output_tokens)
+    )
+    served = _served_load(day, totals)
+    provisioned = plan.hourly_nodes()[warm_up:]
+    of_day = (arrived_in >= 0) & ~np.isnan(records.departure_s)
+    ttft_s = (records.first_token_s - records.arrival_s)[of_day]
+    decode_s = (records.departure_s - records.first_token_s)[of_day]
+    tpot_s = decode_s / outputs[of_day]
+    return ServedDay(
+        requests=scale * _counts(day, arrived_in, records.stream, np.ones(n)),
+        lost=scale * _counts(day, arrived_in, records.stream, records.lost.astype(np.float64)),
+        input_tokens=scale * _counts(day, departed_in, records.stream, inputs),
+        cached_tokens=scale * _counts(day, departed_in, records.stream, cached),
+        output_tokens=scale * _counts(day, departed_in, records.stream, outputs),
+        provisioned_node_hours=provisioned,
+        busy_node_hours=np.diff([total.busy_node_s for total in totals]) / day.seconds_per_hour,
+        work_node_hours=sizing.nodes_needed(day.serving, served),
+        least_node_hours=sizing.least_nodes(day.serving, served),
+        desired_node_hours=plan.hourly_desired()[warm_up:],
+        idle_node_hours=sizing.idle_nodes(day, provisioned),
+        failures=np.bincount(failures_h[failures_h >= warm_up].astype(np.int64) - warm_up, minlength=day.hours).astype(
+            np.float64
+        ),
+        ttft_s=_latencies(day, arrived_in[of_day], ttft_s),
+        tpot_s=_latencies(day, arrived_in[of_day], tpot_s),
+        stream_latencies=_stream_latencies(day, records.stream[of_day], ttft_s, tpot_s, ttft_s + decode_s),
+        user_speed_tokens_per_s=_ratio(float(outputs[of_day].sum()), float(decode_s.sum())),
+        share_simulated=share,
+        flow=flow,
+        records=records if day.keep_records else None,
+    )
+
+
+def _hour_of(times_s: Floats, day: Day) -> npt.NDArray[np.int64]:
+    """Hour of the day of each time; -1 in the warm-up, after the close and for NaN."""
+    hours = np.floor(np.nan_to_num(times_s, nan=-1.0) / day.seconds_per_hour).astype(np.int64)
+    return np.where((hours >= 0) & (hours < day.hours), hours, -1)
+
+
+def _counts(day: Day, hour: npt.NDArray[np.int64], stream: npt.NDArray[np.int64], amounts: Floats) -> Floats:
+    """Sum of the amounts of each hour and stream, shape (h, s)."""
+    streams, inside = len(day.streams), hour >= 0
+    cells = hour[inside] * streams + stream[inside]
+    sums = np.bincount(cells, amounts[inside], day.hours * streams).reshape(day.hours, streams)
+    return np.asarray(sums, dtype=np.float64)
+
+
+def _served_load(day: Day, totals: list[Totals]) -> Load:
+    done = np.diff(np.array(totals), axis=0) / day.seconds_per_hour
+    return Load(prefill_tokens_per_s=done[:, 0], decode_tokens_per_s=done[:, 1], context_tokens2_per_s=done[:, 2])
+
+
+def _latencies(day: Day, hour: npt.NDArray[np.int64], values: Floats) -> Latencies:
+    order = np.lexsort((values, hour))
+    bounds = np.searchsorted(hour[order], np.arange(day.hours + 1))
+    rows = [_summary(values[order[low:high]]) for low, high in pairwise(bounds.tolist())]
+    mean, p50, p95, p99 = np.array(rows).T
+    return Latencies(mean=mean, p50=p50, p95=p95, p99=p99)
+
+
+def _summary(rising: Floats) -> tuple[float, float, float, float]:
+    """Mean and three percentiles of values in rising order; NaN of none."""
+    if not len(rising):
+        return (np.nan, np.nan, np.nan, np.nan)
+    return (float(rising.mean()), quantile(rising, 0.5), quantile(rising, 0.95), quantile(rising, 0.99))
+
+
+def quantile(rising: Floats, p: float) -> float:
+    """Quantile of values in rising order, linear between them, as `numpy.quantile` has it."""
+    place = p * (len(rising) - 1)
+    below = int(place)
+    above = min(below + 1, len(rising) - 1)
+    return float(rising[below] + (place - below) * (rising[above] - rising[below]))
+
+
+def _stream_latencies(
+    day: Day, stream: npt.NDArray[np.int64], ttft_s: Floats, tpot_s: Floats, latency_s: Floats
+) -> StreamLatencies:
+    own = [stream == index for index in range(len(day.streams))]
+    return StreamLatencies(
+        mean_ttft_s=np.array([_mean(ttft_s[mask]) for mask in own]),
+        p95_ttft_s=np.array([quantile(np.sort(ttft_s[mask]), 0.95) if mask.any() else np.nan for mask in own]),
+        mean_tpot_s=np.array([_mean(tpot_s[mask]) for mask in own]),
+        mean_latency_s=np.array([_mean(latency_s[mask]) for mask in own]),
+    )
+
+
+def _mean(values: Floats) -> float:
+    return float(values.mean()) if len(values) else float("nan")
+
+
+def _ratio(part: float, whole: float) -> float:
+    return part / whole if whole > 0 else float("nan")

@@ -13,7 +13,7 @@ the batch instead of the TPOT.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import inf
+from math import inf, nan
 
 import numpy as np
 import numpy.typing as npt
@@ -35,6 +35,15 @@ class Load:
     decode_tokens_per_s: Floats
     #: Output tokens times the context each reads, weighted, token/s.
     context_tokens2_per_s: Floats
+
+    def at(self, span: int) -> Load:
+        """Load of one span, or of the last when the series is over; shape (1,)."""
+        chosen = slice(min(span, len(self.decode_tokens_per_s) - 1), None)
+        return Load(
+            prefill_tokens_per_s=self.prefill_tokens_per_s[chosen][:1],
+            decode_tokens_per_s=self.decode_tokens_per_s[chosen][:1],
+            context_tokens2_per_s=self.context_tokens2_per_s[chosen][:1],
+        )
 
     def after(self, spans: int) -> Load:
         """The series without its first spans."""
@@ -157,6 +166,26 @@ def nodes_needed(serving: Serving, load: Load) -> Floats:
 def least_nodes(serving: Serving, load: Load) -> Floats:
     """Nodes that serve a load at the largest batch, shape (t,): with fewer it is too much."""
     return prefill_nodes(serving, load) + decode_nodes(serving, load, serving.max_batch)
+
+
+def balanced_step_s(serving: Serving, load: Load, nodes: Floats) -> Floats:
+    """Time for an output token on the nodes that decode, s, shape (t,): A / (1 - rho), up to the largest batch.
+
+    rho is the share of the nodes' time that sequences, and prompts where they are on the same nodes, add to the
+    steps.  NaN where no token is wanted.
+    """
+    added = sequence_nodes(serving, load)
+    if serving.layout == "colocated":
+        added = added + prefill_nodes(serving, load)
+    idle = 1 - np.divide(added, nodes, out=np.ones_like(nodes), where=nodes > 0)
+    base_s: float | Floats = serving.step.base_s
+    if not base_s:
+        # A step without a base is as long as the sequence itself makes it.
+        base_s = np.divide(serving.step.per_sequence_s, nodes, out=np.zeros_like(nodes), where=nodes > 0)
+    balanced_s = np.divide(base_s, idle, out=np.full_like(nodes, inf), where=idle > 0)
+    wanted = load.decode_tokens_per_s
+    largest_s = np.divide(serving.max_batch * nodes, wanted, out=np.full_like(nodes, nan), where=wanted > 0)
+    return np.asarray(np.minimum(balanced_s, largest_s))
 
 
 def prefill_share(serving: Serving, load: Load, nodes: Floats) -> Floats:

@@ -1,0 +1,446 @@
+"""The command line: what a user types becomes a call of the library, its outcome text, its errors exit codes.
+
+Only click is imported before a command runs, so that help is instant.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, NoReturn, TypeVar
+
+import click
+
+from jevons.errors import JevonsError, Problem, ScenarioError, UsageError
+
+if TYPE_CHECKING:
+    from jevons.answer import Result
+    from jevons.comparison import Side
+    from jevons.day import DayResult
+    from jevons.scenario import Scenario
+    from jevons.workers import Progress
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+Format = Literal["table", "json", "csv"]
+
+#: More processes than this are started only when asked for.
+MOST_WORKERS = 8
+#: The largest `run.resolution` that a scenario may have: every request is simulated.
+FULL_RESOLUTION = 10**10
+INTERRUPTED = 130
+
+
+class Program(click.Group):
+    """The commands, with the errors of all of them turned into messages and exit codes."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run a command."""
+        try:
+            return super().invoke(ctx)
+        except ScenarioError as error:
+            # As file:line:column, for editors: no word before it.
+            _stop(ctx, str(error), error.exit_code)
+        except JevonsError as error:
+            _stop(ctx, f"Error: {error}", error.exit_code)
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            place = f"{error.filename}: " if error.filename else ""
+            _stop(ctx, f"Error: {place}{error.strerror or error}", 1)
+        except KeyboardInterrupt:
+            _stop(ctx, "Interrupted.", INTERRUPTED)
+
+
+def _stop(ctx: click.Context, message: str, exit_code: int) -> NoReturn:
+    click.echo(message, err=True)
+    ctx.exit(exit_code)
+
+
+def show_version(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:
+    """Print the version and stop."""
+    if wanted and not ctx.resilient_parsing:
+        import jevons
+
+        click.echo(f"jevons {jevons.__version__}")
+        ctx.exit()
+
+
+@click.group(cls=Program, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.option(
+    "--version", is_flag=True, expose_value=False, is_eager=True, callback=show_version, help="Show the version."
+)
+def main() -> None:
+    """Does an efficiency shock raise or lower the use of GPUs?
+
+    \b
+    Example:
+      jevons simulate scenarios/deepseek.toml -o out/deepseek
+
+    Results go to stdout, everything else to stderr.  Exit codes: 0 done, 1 the run failed, 2 wrong usage
+    or scenario, 130 interrupted.
+    """
+
+
+def override_options(function: Function) -> Function:
+    """Options that change a scenario."""
+    for option in (
+        click.option(
+            "--resolution",
+            metavar="N|full",
+            callback=number_of_requests,
+            help="Requests simulated for each served day (run.resolution).",
+        ),
+        click.option("--replications", type=int, help="Independent repetitions (run.replications)."),
+        click.option("--seed", type=int, help="Seed of all random numbers (run.seed)."),
+        click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override a value; repeatable."),
+    ):
+        function = option(function)
+    return function
+
+
+def run_options(function: Function) -> Function:
+    """Options that say how to run and what to print."""
+    for option in (
+        click.option("-q", "--quiet", is_flag=True, help="No progress."),
+        click.option(
+            "--format", "form", type=click.Choice(["table", "json", "csv"]), default="table", show_default=True,
+            help="Of what is printed.",
+        ),
+        click.option("--workers", type=int, help=f"Processes; else one a core, at most {MOST_WORKERS}."),
+        click.option(
+            "--engine", type=click.Choice(["simpy", "closed_form"]), default="simpy", show_default=True,
+            help="What serves the requests: one by one, or by formula.",
+        ),
+    ):  # fmt: skip
+        function = option(function)
+    return function
+
+
+def number_of_requests(_: click.Context, option: click.Parameter, value: str | None) -> int | None:
+    """A number of requests, or the largest for `full`."""
+    if value is None or value == "full":
+        return None if value is None else FULL_RESOLUTION
+    try:
+        return int(value)
+    except ValueError:
+        raise click.BadParameter(f"must be a whole number or 'full', not {value!r}", param=option) from None
+
+
+@main.command()
+@click.argument("scenarios", nargs=-1, required=True, metavar="SCENARIO...")
+@click.option("-o", "--output", metavar="DIR", help="Write summary, series, hours, figures and manifest there.")
+@override_options
+@click.option("--draws", type=int, help="Draws of the uncertain inputs (run.draws).")
+@run_options
+def simulate(
+    scenarios: tuple[str, ...],
+    output: str | None,
+    overrides: tuple[str, ...],
+    seed: int | None,
+    replications: int | None,
+    draws: int | None,
+    resolution: int | None,
+    engine: str,
+    workers: int | None,
+    form: Format,
+    quiet: bool,
+) -> None:
+    """Simulate scenarios: a market over months with a shock, or one served day.
+
+    SCENARIO is a TOML file, or - for standard input.  With several, each gets a directory of its own in DIR.
+
+    \b
+    Examples:
+      jevons simulate scenarios/deepseek.toml -o out/deepseek
+      jevons simulate scenarios/deepseek.toml --set segments.reasoning.price_elasticity=-1.4
+    """
+    changes = all_overrides(overrides, seed, replications, draws, resolution)
+    loaded = loaded_scenarios(scenarios, changes)
+    directories = directories_of(output, loaded)
+    check_format(form, loaded)
+    results = []
+    for scenario, directory in zip(loaded, directories, strict=True):
+        result = simulated(scenario, engine, workers or default_workers(), quiet)
+        written = [] if directory is None else write(result, directory)
+        results.append(result)
+        if form == "table":
+            click.echo(table_of(result), nl=False)
+            if directory is not None:
+                click.echo(files_line(directory, written))
+            if scenario is not loaded[-1]:
+                click.echo()
+    if form != "table":
+        click.echo(data_of(results, form), nl=False)
+
+
+def all_overrides(
+    overrides: Sequence[str], seed: int | None, replications: int | None, draws: int | None, resolution: int | None
+) -> list[str]:
+    """The overrides, and those that have an option of their own."""
+    own = {"seed": seed, "replications": replications, "draws": draws, "resolution": resolution}
+    return [*overrides, *(f"run.{key}={value}" for key, value in own.items() if value is not None)]
+
+
+def loaded_scenarios(sources: Sequence[str], overrides: Sequence[str]) -> list[Scenario]:
+    """The scenarios of some files; the problems of all of them are reported together."""
+    from jevons.scenario import load
+
+    loaded: list[Scenario] = []
+    problems: list[Problem] = []
+    for source in sources:
+        try:
+            loaded.append(load(source, overrides))
+        except ScenarioError as error:
+            problems += error.problems
+    if problems:
+        raise ScenarioError(list(dict.fromkeys(problems)))
+    return loaded
+
+
+def directories_of(output: str | None, scenarios: Sequence[Scenario]) -> list[Path | None]:
+    """Where each scenario's files go, looked at before anything runs."""
+    if output is None:
+        return [None] * len(scenarios)
+    from jevons.report.files import check_directory
+
+    names = [scenario.name for scenario in scenarios]
+    if len(set(names)) < len(names):
+        raise UsageError(f"scenarios in one directory need different names, not {', '.join(names)}")
+    place = Path(output)
+    return [check_directory(place if len(names) == 1 else place / name) for name in names]
+
+
+def check_format(form: Format, scenarios: Sequence[Scenario]) -> None:
+    """Refuse, before anything runs, a form that a result will not have."""
+    if form == "csv" and any(scenario.kind == "day" for scenario in scenarios):
+        raise UsageError("a served day has no csv summary: use --format json, or -o and its hours.csv")
+
+
+def default_workers() -> int:
+    """A process for each core, up to a limit."""
+    return min(os.cpu_count() or 1, MOST_WORKERS)
+
+
+def simulated(scenario: Scenario, engine: str, workers: int, quiet: bool) -> Result | DayResult:
+    """What a scenario comes to, with a bar for the time it takes."""
+    with progress(scenario.name, quiet) as tell:
+        if scenario.kind == "day":
+            from jevons.day import simulate_day
+
+            return simulate_day(scenario, engine=engine, workers=workers, progress=tell)
+        from jevons.ensemble import simulate as simulate_market
+
+        return simulate_market(scenario, engine=engine, workers=workers, progress=tell)
+
+
+@contextmanager
+def progress(name: str, quiet: bool) -> Iterator[Progress]:
+    """A bar on stderr for each stage of a run, where somebody may be watching."""
+    if quiet or not sys.stderr.isatty():
+        yield lambda *_: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as display:
+        bars: dict[str, Any] = {}
+
+        def tell(stage: str, done: int, total: int) -> None:
+            if stage not in bars:
+                bars[stage] = display.add_task(f"{name}: {stage}", total=total)
+            display.update(bars[stage], completed=done, total=total)
+
+        yield tell
+
+
+def write(result: Result | DayResult, directory: Path) -> list[str]:
+    """Write a result's files; their names."""
+    from jevons.answer import Result
+
+    if isinstance(result, Result):
+        from jevons.report.files import write_run
+
+        return write_run(result, directory)
+    from jevons.report import day_text
+
+    return list(day_text.write_run(result, directory))
+
+
+def table_of(result: Result | DayResult) -> str:
+    """The table of a result."""
+    text = repr(result)
+    return text if text.endswith("\n") else f"{text}\n"
+
+
+def files_line(directory: Path, written: Sequence[str]) -> str:
+    """What was written where."""
+    from jevons.report.text import paragraph
+
+    return "\n".join(paragraph("Files", [f"{directory}: {', '.join(written)}"]))
+
+
+def data_of(results: Sequence[Result | DayResult], form: Format) -> str:
+    """Results as JSON (a list of several) or as comma-separated values."""
+    from jevons.answer import Result
+    from jevons.report.data import summary_csv, summary_json, to_json
+
+    if form == "csv":
+        return summary_csv([result for result in results if isinstance(result, Result)])
+    summaries = [summary_json(result) if isinstance(result, Result) else data_of_day(result) for result in results]
+    return to_json(summaries[0] if len(summaries) == 1 else summaries)
+
+
+def data_of_day(result: DayResult) -> Any:
+    """A served day as data."""
+    from jevons.report import day_text
+
+    return day_text.summary_json(result)
+
+
+@main.command()
+@click.argument("scenarios", nargs=-1, required=True, metavar="SCENARIO...")
+@click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override a value; repeatable.")
+def check(scenarios: tuple[str, ...], overrides: tuple[str, ...]) -> None:
+    """Check scenarios without running them: every problem at once, with its place.
+
+    \b
+    Example:
+      jevons check scenarios/*.toml
+    """
+    from jevons.scenario import load
+
+    problems: list[Problem] = []
+    for source in scenarios:
+        try:
+            scenario = load(source, overrides)
+        except ScenarioError as error:
+            problems += error.problems
+        else:
+            click.echo(f"{source}: ok")
+            warn_of_sources(source, scenario.unsourced())
+    if problems:
+        raise ScenarioError(list(dict.fromkeys(problems)))
+
+
+def warn_of_sources(source: str, unsourced: Sequence[str]) -> None:
+    """Name the numbers that do not say where they are from."""
+    if unsourced:
+        count = "1 number has" if len(unsourced) == 1 else f"{len(unsourced)} numbers have"
+        click.echo(f"{source}: warning: {count} no source: {', '.join(unsourced)}", err=True)
+
+
+@main.command()
+def schema() -> None:
+    """Print the JSON Schema of a scenario, for editors.
+
+    \b
+    Example:
+      jevons schema > scenario.schema.json
+    """
+    from jevons.scenario import json_schema
+
+    click.echo(json.dumps(json_schema(), indent=2, ensure_ascii=False))
+
+
+@main.command()
+@click.argument("name")
+def new(name: str) -> None:
+    """Write a commented scenario to start from: NAME.toml, or - for stdout.
+
+    \b
+    Example:
+      jevons new my_market && jevons simulate my_market.toml
+    """
+    from jevons.scenario import starter
+
+    if name == "-":
+        click.echo(starter("starter"), nl=False)
+        return
+    text, path = starter(name), Path(f"{name}.toml")
+    try:
+        with path.open("x", encoding="utf-8") as file:
+            file.write(text)
+    except FileExistsError:
+        raise UsageError(f"{path}: exists already, and is left as it is") from None
+    click.echo(f"Wrote {path}.", err=True)
+
+
+@main.command()
+@click.argument("runs", nargs=-1, required=True, metavar="A B...")
+@click.option("--inputs", is_flag=True, help="Only list the inputs that differ; nothing is run.")
+@override_options
+@run_options
+def compare(
+    runs: tuple[str, ...],
+    inputs: bool,
+    overrides: tuple[str, ...],
+    seed: int | None,
+    replications: int | None,
+    resolution: int | None,
+    engine: str,
+    workers: int | None,
+    form: Format,
+    quiet: bool,
+) -> None:
+    """Compare scenarios or run directories: figures side by side, differences with intervals.
+
+    With the same seed and the same number of replications they share their random numbers, and the intervals
+    are those of paired differences.  Overrides apply to scenarios, not to directories.
+
+    \b
+    Examples:
+      jevons compare scenarios/deepseek.toml my_market.toml
+      jevons compare out/before out/after --inputs
+    """
+    if len(runs) < 2:
+        raise UsageError("a comparison needs two scenarios or run directories, or more")
+    from jevons.comparison import compare as compare_sides
+    from jevons.report.comparing import comparison_csv, comparison_json, comparison_table, inputs_table
+    from jevons.report.data import to_json
+
+    changes = all_overrides(overrides, seed, replications, None, resolution)
+    if inputs:
+        click.echo(inputs_table(runs, [scenario_of(run, changes) for run in runs]), nl=False)
+        return
+    sides = [side_of(run, changes, engine, workers or default_workers(), quiet) for run in runs]
+    comparison = compare_sides(sides)
+    match form:
+        case "table":
+            click.echo(comparison_table(comparison), nl=False)
+        case "json":
+            click.echo(to_json(comparison_json(comparison)), nl=False)
+        case "csv":
+            click.echo(comparison_csv(comparison), nl=False)
+
+
+def scenario_of(run: str, overrides: Sequence[str]) -> Scenario:
+    """The scenario of a file or of a run directory."""
+    if run != "-" and Path(run).is_dir():
+        from jevons.report.files import read_scenario
+
+        return read_scenario(run)
+    return loaded_scenarios([run], overrides)[0]
+
+
+def side_of(run: str, overrides: Sequence[str], engine: str, workers: int, quiet: bool) -> Side:
+    """A run directory as it was written, or a scenario simulated now."""
+    from jevons.answer import Result
+    from jevons.comparison import side
+
+    if run != "-" and Path(run).is_dir():
+        from jevons.report.files import read_run
+
+        return read_run(run)
+    (scenario,) = loaded_scenarios([run], overrides)
+    if scenario.kind == "day":
+        raise UsageError(f"{run}: a served day has no months to compare")
+    # Differences are those of replications: draws would be made for nothing.
+    result = simulated(scenario.replace({"run.draws": 0}), engine, workers, quiet)
+    assert isinstance(result, Result), "only a day comes to anything else"
+    return replace(side(result, name=run), scenario=scenario)

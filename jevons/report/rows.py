@@ -1,0 +1,160 @@
+"""The figures that a reader looks at first: before the shock, without it, with it, and what it changed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from jevons.answer import Result, headlines
+from jevons.months import Month
+from jevons.report.numbers import COUNTS, PLAIN, SI, Prefixes, scale_of
+from jevons.results import Estimate
+from jevons.scenario import Arm, Segment
+
+#: Prices shown at most: those of the segments that the shock reaches most.
+MOST_PRICES = 4
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """A figure, each value the mean of the replications; None where it does not exist."""
+
+    name: str
+    label: str
+    unit: str
+    prefixes: Prefixes
+    #: Month before the shock.
+    before: float | None
+    #: Last month, without the shock and with it.
+    without: float
+    with_shock: float
+    #: Relative change by the shock: over replications, and over draws.
+    change: Estimate | None
+    drawn_change: Estimate | None
+
+    @property
+    def width(self) -> Estimate | None:
+        """The change as its columns tell it, its interval that of the draws where there are any."""
+        if self.change is None or self.drawn_change is None:
+            return self.change
+        drawn = self.drawn_change
+        return Estimate(
+            mean=self.change.mean, low=drawn.low, high=drawn.high,
+            confidence=drawn.confidence, samples=drawn.samples, kind="draws",
+        )  # fmt: skip
+
+    def scaled(self) -> tuple[str, float | None, float, float]:
+        """Unit with a prefix that suits the values, and the values in it."""
+        prefix, factor = scale_of([self.before, self.without, self.with_shock], self.prefixes)
+        before = None if self.before is None else self.before / factor
+        return prefix + self.unit, before, self.without / factor, self.with_shock / factor
+
+
+#: Label, unit, prefixes, and factor from the model's unit, of each headline figure that is not of a segment.
+KINDS: dict[str, tuple[str, str, Prefixes, float]] = {
+    "usage": ("usage", "tok/day", SI, 1.0),
+    "gpu_hours": ("GPU-hours", "H100e-h/day", COUNTS, 1.0),
+    "serving": ("  of it serving", "H100e-h/day", COUNTS, 1.0),
+    "budgets": ("  of it budgets", "H100e-h/day", COUNTS, 1.0),
+    "installed": ("installed GPUs", "H100e", COUNTS, 1.0),
+    "rental": ("rental price", "USD/GPU-h", PLAIN, 1.0),
+    "energy": ("energy", "Wh/day", SI, 1e6),
+    "spend": ("spend on compute", "USD/day", COUNTS, 1.0),
+}
+
+
+def rows(result: Result) -> list[Row]:
+    """The rows of the table; figures that a scenario does not have are left out."""
+    known = [*(_price(result, name) for name in priced_segments(result)), *_totals(result)]
+    waiting = _waiting(result)
+    return [row for row in known if row.without > 0 or row.with_shock > 0] + ([waiting] if waiting else [])
+
+
+def priced_segments(result: Result) -> list[str]:
+    """Served segments, those that the shock reaches most first."""
+    shock = result.scenario.central().shock
+    served = {s.segment for s in result.replications[0]["shock"][-1].segments if s.is_served}
+    reach = {} if shock is None else shock.segment_reach
+    ranked = sorted(served, key=lambda name: (-reach.get(name, 1.0), list(result.scenario.segments).index(name)))
+    return ranked[:MOST_PRICES]
+
+
+def title_of(name: str, segment: Segment) -> str:
+    """Name of a segment in a sentence."""
+    return segment.title or name
+
+
+def _price(result: Result, segment: str) -> Row:
+    return _row(result, f"price {segment}", f"price, {segment}", "USD/Mtok", PLAIN)
+
+
+def _totals(result: Result) -> Iterator[Row]:
+    has_budgets = any(result.headline("budgets", arm, -1).mean > 0 for arm in ("baseline", "shock"))
+    for name, (label, unit, prefixes, factor) in KINDS.items():
+        if has_budgets or name not in ("serving", "budgets"):
+            yield _row(result, name, label, unit, prefixes, factor)
+
+
+def _row(result: Result, name: str, label: str, unit: str, prefixes: Prefixes, factor: float = 1.0) -> Row:
+    before = result.replications[0]["baseline"][month_before(result)]
+    change, drawn = result.headline_change(name)
+    exists = name in headlines(before)
+    return Row(
+        name=name.replace(" ", "_"),
+        label=label,
+        unit=unit,
+        prefixes=prefixes,
+        before=factor * result.headline(name, "baseline", before.month).mean if exists else None,
+        without=factor * result.headline(name, "baseline", -1).mean,
+        with_shock=factor * result.headline(name, "shock", -1).mean,
+        change=change,
+        drawn_change=drawn,
+    )
+
+
+def month_before(result: Result) -> int:
+    """The last month before the shock."""
+    return max(result.shock_month - 1, 0)
+
+
+def _waiting(result: Result) -> Row | None:
+    segment, *_ = priced_segments(result) or [""]
+    before = _mean_p95_ttft_s(result, "baseline", month_before(result), segment)
+    without, with_shock = (_mean_p95_ttft_s(result, arm, -1, segment) for arm in ("baseline", "shock"))
+    if without is None or with_shock is None:
+        return None
+    return Row(
+        name=f"p95_ttft_{segment}", label=f"p95 TTFT, {segment}", unit="s", prefixes=PLAIN,
+        before=before, without=without, with_shock=with_shock,
+        change=None, drawn_change=None,
+    )  # fmt: skip
+
+
+def _mean_p95_ttft_s(result: Result, arm: Arm, month: int, segment: str) -> float | None:
+    values = [p95_ttft_s(path[arm][month], segment) for path in result.replications]
+    known = [value for value in values if value is not None]
+    return sum(known) / len(known) if known else None
+
+
+def p95_ttft_s(month: Month, segment: str) -> float | None:
+    """Time that one request in twenty of a segment waits for its first token on a weekday, regions by requests.
+
+    None where no single requests were simulated.
+    """
+    waits, weights = [], []
+    for region in month.regions:
+        names = [s.segment for s in month.segments if s.is_served and s.region == region.region]
+        if region.days and segment in names:
+            day, stream = region.days[0], names.index(segment)
+            waits.append(float(day.stream_latencies.p95_ttft_s[stream]))
+            weights.append(float(day.requests[:, stream].sum()))
+    return weighted_mean(waits, weights)
+
+
+def weighted_mean(values: Sequence[float], weights: Sequence[float]) -> float | None:
+    """Mean of the values that exist; None where none does."""
+    known = [(value, weight) for value, weight in zip(values, weights, strict=True) if np.isfinite(value)]
+    total = sum(weight for _, weight in known)
+    return sum(value * weight for value, weight in known) / total if total > 0 else None

@@ -1,0 +1,54 @@
+"""Processes that work off jobs: the result does not depend on their number."""
+
+from __future__ import annotations
+
+import multiprocessing
+import signal
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from typing import TypeAlias, TypeVar
+
+from jevons.errors import UsageError
+
+#: Told what is being done, how many are done, and how many there are.
+Progress: TypeAlias = Callable[[str, int, int], None]
+Job = TypeVar("Job")
+Outcome = TypeVar("Outcome")
+
+
+class Workers:
+    """Processes that work off jobs; with one worker, this process."""
+
+    def __init__(self, count: int) -> None:
+        if count < 1:
+            raise UsageError(f"workers must be at least 1, not {count}")
+        # Spawned, not forked: a forked child would inherit the threads of a progress display half-way.
+        context = multiprocessing.get_context("spawn")
+        self._pool = ProcessPoolExecutor(count, context, initializer=_ignore_interrupt) if count > 1 else None
+
+    def __enter__(self) -> Workers:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self._pool is not None:
+            self._pool.shutdown(wait=True, cancel_futures=True)
+
+    def map(self, work: Callable[[Job], Outcome], jobs: Sequence[Job], tell: Callable[[int], None]) -> list[Outcome]:
+        """The outcome of each job, in the order of the jobs."""
+        if self._pool is None:
+            return list(_told((work(job) for job in jobs), tell))
+        futures: list[Future[Outcome]] = [self._pool.submit(work, job) for job in jobs]
+        for _ in _told(as_completed(futures), tell):
+            pass
+        return [future.result() for future in futures]
+
+
+def _told(items: Iterable[Outcome], tell: Callable[[int], None]) -> Iterator[Outcome]:
+    for done, item in enumerate(items, start=1):
+        tell(done)
+        yield item
+
+
+def _ignore_interrupt() -> None:
+    # Ctrl-C reaches the whole group of processes; the parent alone answers it, and cancels what is left.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -1,0 +1,107 @@
+"""Imports point one way, and starting costs little."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import jevons
+
+PACKAGE = Path(jevons.__file__).parent
+
+#: From the left to the right; modules that stand together do not import each other.
+LAYERS = (
+    {"errors", "units"},
+    {"dates", "randomness"},
+    {"scenario"},
+    {"queueing", "theory", "efficiency", "demand", "pricing"},
+    {"workload", "fleet"},
+    {"serving"},
+    {"months"},
+    {"market", "region"},
+    {"service"},
+    {"model"},
+    {"hours", "results"},
+    {"rebound", "workers"},
+    {"answer"},
+    {"draws"},
+    {"hinges"},
+    {"ensemble", "day"},
+    {"comparison"},
+    {"report"},
+    {"cli"},
+    # The two doors of the package.
+    {"__init__", "__main__"},
+)
+LAYER = {name: number for number, names in enumerate(LAYERS) for name in names}
+
+#: Imported by a function when it is called: a result that shows itself asks the report to.
+SHOWN_BY = {("answer", "report"), ("comparison", "report"), ("day", "report")}
+
+
+def room(path: Path) -> str:
+    """The module of the first level, or the package, that a file belongs to."""
+    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+def sources() -> list[Path]:
+    """Every file of the package."""
+    return sorted(PACKAGE.rglob("*.py"))
+
+
+def imported(tree: ast.AST) -> Iterator[str]:
+    """Rooms of the package that are imported anywhere in a tree, for types too."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and node.module == "jevons":
+            yield from (alias.name for alias in node.names if alias.name in LAYER)
+        elif isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("jevons."):
+            yield node.module.split(".")[1]
+        elif isinstance(node, ast.Import):
+            yield from (alias.name.split(".")[1] for alias in node.names if alias.name.startswith("jevons."))
+
+
+def test_every_module_has_a_layer_and_every_layer_its_modules():
+    assert {room(path) for path in sources()} == set(LAYER)
+
+
+@pytest.mark.parametrize("path", sources(), ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_a_module_imports_only_from_the_layers_before_it(path):
+    name = room(path)
+    wrong = {
+        other
+        for other in imported(ast.parse(path.read_text()))
+        if other != name and LAYER[other] >= LAYER[name] and (name, other) not in SHOWN_BY
+    }
+
+    assert not wrong
+
+
+def test_no_relative_imports_hide_from_this_test():
+    assert not [
+        path
+        for path in sources()
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.ImportFrom) and node.level > 0
+    ]
+
+
+def test_a_result_asks_the_report_only_when_it_is_shown():
+    """The exceptions stand inside functions, never at the head of a module."""
+    for name, other in SHOWN_BY:
+        heads = [node for node in ast.parse((PACKAGE / f"{name}.py").read_text()).body if isinstance(node, ast.ImportFrom)]
+        assert other not in {room for node in heads for room in imported(node)}
+
+
+@pytest.mark.parametrize("module", ["jevons.ensemble", "jevons.day", "jevons.cli"])
+def test_a_simulation_imports_nothing_heavy(module):
+    """They cost more time to import than a replication takes."""
+    heavy = ("scipy", "pandas", "matplotlib", "rich", "hypothesis")
+    code = f"import sys, {module}; print(*[name for name in {heavy!r} if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=PACKAGE.parent)
+
+    assert done.stdout.split() == []
