@@ -242,7 +242,10 @@ class Result:
         ]
 
     def _model_factor(self, anchor: Anchor) -> float:
-        """Factor by which the baseline's series moves between two days, log-linear between months."""
+        """Factor by which the baseline's series moves between two days, log-linear between months.
+
+        Of a series that begins later than the comparison, from its first month.
+        """
         path = [
             float(np.mean([anchored(path["baseline"][month], anchor) for path in self.replications]))
             for month in range(self.scenario.run.months)
@@ -251,13 +254,10 @@ class Result:
         return exp(end - start)
 
     def _log_at(self, path: Sequence[float], date: dt.date) -> float:
-        position = min(max(months_between(self.scenario.run.start, date), 0.0), len(path) - 1.0)
-        month = min(int(position), len(path) - 2) if len(path) > 1 else 0
-        weight = position - month
-        later = path[min(month + 1, len(path) - 1)]
-        if path[month] <= 0 or weight == 1.0:
-            return log(later)
-        return (1.0 - weight) * log(path[month]) + weight * log(later)
+        first = next(month for month, value in enumerate(path) if value > 0)
+        position = min(max(months_between(self.scenario.run.start, date), first), len(path) - 1)
+        months = range(first, len(path))
+        return float(np.interp(position, months, [log(path[month]) for month in months]))
 
     @cached_property
     def series(self) -> Series:

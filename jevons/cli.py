@@ -165,7 +165,7 @@ def simulate(
     check_format(form, loaded)
     results = []
     for scenario, directory in zip(loaded, directories, strict=True):
-        result = simulated(scenario, engine, workers or default_workers(), quiet)
+        result = simulated(scenario, engine, workers, quiet)
         written = [] if directory is None else write(result, directory)
         results.append(result)
         if form == "table":
@@ -226,16 +226,17 @@ def default_workers() -> int:
     return min(os.cpu_count() or 1, MOST_WORKERS)
 
 
-def simulated(scenario: Scenario, engine: str, workers: int, quiet: bool) -> Result | DayResult:
+def simulated(scenario: Scenario, engine: str, workers: int | None, quiet: bool) -> Result | DayResult:
     """What a scenario comes to, with a bar for the time it takes."""
+    count = default_workers() if workers is None else workers
     with progress(scenario.name, quiet) as tell:
         if scenario.kind == "day":
             from jevons.day import simulate_day
 
-            return simulate_day(scenario, engine=engine, workers=workers, progress=tell)
+            return simulate_day(scenario, engine=engine, workers=count, progress=tell)
         from jevons.ensemble import simulate as simulate_market
 
-        return simulate_market(scenario, engine=engine, workers=workers, progress=tell)
+        return simulate_market(scenario, engine=engine, workers=count, progress=tell)
 
 
 @contextmanager
@@ -408,8 +409,11 @@ def compare(
     if inputs:
         click.echo(inputs_table(runs, [scenario_of(run, changes) for run in runs]), nl=False)
         return
-    sides = [side_of(run, changes, engine, workers or default_workers(), quiet) for run in runs]
-    comparison = compare_sides(sides)
+    # All are read before the first is run: a mistake in the last should not cost the time of the others.
+    sources = [source_of(run, changes) for run in runs]
+    comparison = compare_sides(
+        [side_of(run, source, engine, workers, quiet) for run, source in zip(runs, sources, strict=True)]
+    )
     match form:
         case "table":
             click.echo(comparison_table(comparison), nl=False)
@@ -428,11 +432,8 @@ def scenario_of(run: str, overrides: Sequence[str]) -> Scenario:
     return loaded_scenarios([run], overrides)[0]
 
 
-def side_of(run: str, overrides: Sequence[str], engine: str, workers: int, quiet: bool) -> Side:
-    """A run directory as it was written, or a scenario simulated now."""
-    from jevons.answer import Result
-    from jevons.comparison import side
-
+def source_of(run: str, overrides: Sequence[str]) -> Side | Scenario:
+    """A run directory as it was written, or a scenario that is yet to be run."""
     if run != "-" and Path(run).is_dir():
         from jevons.report.files import read_run
 
@@ -440,7 +441,17 @@ def side_of(run: str, overrides: Sequence[str], engine: str, workers: int, quiet
     (scenario,) = loaded_scenarios([run], overrides)
     if scenario.kind == "day":
         raise UsageError(f"{run}: a served day has no months to compare")
+    return scenario
+
+
+def side_of(run: str, source: Side | Scenario, engine: str, workers: int | None, quiet: bool) -> Side:
+    """One side of a comparison, simulated now if it has not been."""
+    from jevons.answer import Result
+    from jevons.comparison import Side, side
+
+    if isinstance(source, Side):
+        return source
     # Differences are those of replications: draws would be made for nothing.
-    result = simulated(scenario.replace({"run.draws": 0}), engine, workers, quiet)
+    result = simulated(source.replace({"run.draws": 0}), engine, workers, quiet)
     assert isinstance(result, Result), "only a day comes to anything else"
-    return replace(side(result, name=run), scenario=scenario)
+    return replace(side(result, name=run), scenario=source)

@@ -68,7 +68,7 @@ class Side:
 
     def _figures(self, moment: Moment) -> Iterator[tuple[str, str, Floats]]:
         rows = self.series.select(arm=MOMENTS[moment], month=self.month(moment))
-        tokens = rows.select(metric="tokens_per_day")
+        of_regions, tokens = rows.select(segment=""), rows.select(metric="tokens_per_day")
         served = [name for name, segment in self.scenario.segments.items() if segment.is_served]
         usage = {name: self._sums(tokens.select(segment=name)) for name in served}
         for name in served:
@@ -79,10 +79,10 @@ class Side:
             if usage[name].any():
                 yield f"usage, {name}", "tok/day", usage[name]
         for name, (metric, unit) in REGION_FIGURES.items():
-            values = self._sums(rows.select(metric=metric))
+            values = self._sums(of_regions.select(metric=metric))
             if values.any():
                 yield name, unit, values
-        gpu_hours, spend = (self._sums(rows.select(metric=m)) for m in ("gpu_hours_per_day", "usd_per_day"))
+        gpu_hours, spend = (self._sums(of_regions.select(metric=m)) for m in ("gpu_hours_per_day", "usd_per_day"))
         if gpu_hours.all():
             yield "rental price", "USD/GPU-h", spend / gpu_hours
 
@@ -94,7 +94,7 @@ class Side:
 
     def _rebounds(self) -> Floats | None:
         metric = CONSUMPTION[self.scenario.run.resource]
-        last = self.series.select(month=self.month("with"), metric=metric)
+        last = self.series.select(month=self.month("with"), segment="", metric=metric)
         arms = [self._sums(last.select(arm=arm)).tolist() for arm in ("baseline", "frozen", "shock")]
         values = [rebound(*worlds) for worlds in zip(*arms, strict=True)]
         known = [value for value in values if value is not None]

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from math import ceil
+from typing import cast
 
 import numpy as np
 import simpy
@@ -183,8 +184,7 @@ def served(job: tuple[Scenario, Day, int, str]) -> ServedDay:
     scenario, day, number, engine_name = job
     clock = simpy.Environment()
     draws = Draws(seed=scenario.run.seed, replication=number, place=("day",))
-    outcome: ServedDay = clock.run(until=engine(engine_name)(clock, day, draws))
-    return outcome
+    return cast("ServedDay", clock.run(until=engine(engine_name)(clock, day, draws)))
 
 
 def fitted_headroom(scenario: Scenario) -> float:

@@ -87,13 +87,10 @@ def simulate(
         outcomes = pool.map(
             drawn_outcomes, chunks, lambda done: tell("draws", min(done * DRAWS_PER_JOB, wanted), wanted)
         )
-    drawn = drawn_worlds(scenario, [one for chunk in outcomes for one in chunk]) if wanted else None
+        drawn = drawn_worlds(scenario, [one for chunk in outcomes for one in chunk]) if wanted else None
+        found = () if drawn is None else hinges(scenario, drawn, pool.map)
     return Result(
-        scenario=scenario,
-        engine=engine,
-        replications=tuple(replications),
-        draws=drawn,
-        hinges=hinges(scenario, drawn) if drawn is not None else (),
+        scenario=scenario, engine=engine, replications=tuple(replications), draws=drawn, hinges=found
     )
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
+from typing import TypeAlias
 
 import numpy as np
 
@@ -12,25 +13,38 @@ from jevons.randomness import Floats
 from jevons.rebound import rebound
 from jevons.scenario import Scenario
 
+Job: TypeAlias = tuple[Scenario, tuple[str, ...], float]
+#: Applies a function to each of some jobs.
+Each: TypeAlias = Callable[[Callable[[Job], Hinge], Sequence[Job]], Iterable[Hinge]]
+
 #: Inputs that are looked at, those with the strongest rank correlation first.
 MOST_HINGES = 3
 #: Quantiles of an input between which its break-even is sought.
 ENDS = (0.005, 0.995)
-#: Halvings of that interval: the quantile is known to 1/4000.
-HALVINGS = 12
+#: Halvings of that interval: the quantile is known to 1/1000.
+HALVINGS = 10
 
 
-def hinges(scenario: Scenario, drawn: DrawnWorlds) -> tuple[Hinge, ...]:
-    """The inputs that move the rebound most, each with the value at which it is 1 if the others stay put."""
+def hinges(scenario: Scenario, drawn: DrawnWorlds, each: Each = map) -> tuple[Hinge, ...]:
+    """The inputs that move the rebound most, each with the value at which it is 1 if the others stay put.
+
+    Parameters
+    ----------
+    scenario : Scenario
+    drawn : DrawnWorlds
+    each : callable, optional
+        Applies a function to jobs, as `map` does; on several workers if it likes.
+    """
     values = rebounds(drawn)
     groups = drawn_together(scenario.uncertain)
     strength = {label: rank_correlation(drawn.inputs[keys[0]], values) for label, keys in groups.items()}
     ranked = sorted(groups, key=lambda label: -abs(strength[label]))[:MOST_HINGES]
-    return tuple(hinge(scenario, groups[label], strength[label]) for label in ranked)
+    return tuple(each(hinge, [(scenario, groups[label], strength[label]) for label in ranked]))
 
 
-def hinge(scenario: Scenario, keys: Sequence[str], correlation: float) -> Hinge:
+def hinge(job: Job) -> Hinge:
     """Where inputs that are drawn together turn the verdict, by halving the interval of their quantile."""
+    scenario, keys, correlation = job
     low, high = ENDS
     at_low, at_high = (excess_rebound(scenario, keys, share) for share in ENDS)
     first = scenario.uncertain[keys[0]]
@@ -43,7 +57,7 @@ def hinge(scenario: Scenario, keys: Sequence[str], correlation: float) -> Hinge:
             low, high = (middle, high) if excess is not None and excess * at_low > 0 else (low, middle)
         break_even = first.quantile((low + high) / 2)
     return Hinge(
-        keys=tuple(keys),
+        keys=keys,
         rank_correlation=correlation,
         centre=first.central,
         break_even=break_even,

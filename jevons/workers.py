@@ -33,8 +33,10 @@ class Workers:
         if self._pool is not None:
             self._pool.shutdown(wait=True, cancel_futures=True)
 
-    def map(self, work: Callable[[Job], Outcome], jobs: Sequence[Job], tell: Callable[[int], None]) -> list[Outcome]:
-        """The outcome of each job, in the order of the jobs."""
+    def map(
+        self, work: Callable[[Job], Outcome], jobs: Sequence[Job], tell: Callable[[int], None] = lambda _: None
+    ) -> list[Outcome]:
+        """The outcome of each job, in the order of the jobs; `tell` hears how many are done."""
         if self._pool is None:
             return list(_told((work(job) for job in jobs), tell))
         futures: list[Future[Outcome]] = [self._pool.submit(work, job) for job in jobs]

@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import replace
 from html.parser import HTMLParser
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -19,7 +20,7 @@ from hypothesis import strategies as st
 import jevons
 from jevons.answer import Hinge, Result
 from jevons.report import words
-from jevons.report.data import CSV_COLUMNS, summary_csv, summary_json, to_json
+from jevons.report.data import CSV_COLUMNS, summary_csv, summary_json, to_json, without_gaps
 from jevons.report.figures import figure_files, spread
 from jevons.report.html import summary_html
 from jevons.report.manual import with_tables
@@ -67,7 +68,7 @@ def any_result(request: pytest.FixtureRequest) -> Result:
 
 @pytest.fixture(scope="module")
 def served() -> Result:
-    """Requests served one by one, on two regions' worth of quantities that a day brings."""
+    """Requests served one by one."""
     scenario = jevons.loads(jevons.scenario.starter("served")).replace(
         {"run.months": 5, "run.draws": 0, "run.replications": 2, "run.resolution": 300}
     )
@@ -76,7 +77,7 @@ def served() -> Result:
 
 @pytest.fixture(scope="module")
 def no_fleet() -> Result:
-    return simulated(regions__home__fleet=None, run__draws=3)
+    return simulated(regions__home__fleet=None, regions__home__rental__scarcity_speed_per_month=0.0, run__draws=3)
 
 
 # Numbers.
@@ -307,7 +308,7 @@ class Tags(HTMLParser):
         self.closed: list[str] = []
         self.feed(fragment)
 
-    def handle_starttag(self, tag: str, attrs: object) -> None:
+    def handle_starttag(self, tag: str, _: object) -> None:
         self.opened.append(tag)
 
     def handle_endtag(self, tag: str) -> None:
@@ -339,6 +340,10 @@ def test_the_summary_is_json_without_what_is_no_number(any_result: Result) -> No
 
     assert told["schema_version"] == 1
     assert all(map(math.isfinite, numbers_in(told)))
+
+
+def test_what_is_no_number_becomes_null() -> None:
+    assert without_gaps({"a": [math.nan, 1.5, (math.inf, "nan")]}) == {"a": [None, 1.5, [None, "nan"]]}
 
 
 def test_the_summary_tells_both_rebounds_with_their_widths(result: Result) -> None:
@@ -401,7 +406,7 @@ def test_the_page_leaves_the_settings_of_its_caller_alone(without_draws: Result)
 def test_labels_keep_their_order_and_their_distance(heights: list[float], distance: float) -> None:
     moved = spread(sorted(heights), distance)
 
-    assert all(b - a >= distance - 1e-9 for a, b in zip(moved, moved[1:], strict=False))
+    assert all(b - a >= distance - 1e-9 for a, b in pairwise(moved))
     assert sum(moved) == pytest.approx(sum(heights), abs=1e-9)
 
 
@@ -409,11 +414,11 @@ def test_labels_keep_their_order_and_their_distance(heights: list[float], distan
 
 
 def test_a_marked_table_is_made_anew_and_the_rest_stays() -> None:
-    made = with_tables("before\n<!-- table: fields -->\nold\n<!-- end -->\nafter\n")
+    made = with_tables("before\n<!-- table: fields -->\nstale table\n<!-- end -->\nafter\n")
 
     assert made.startswith("before\n<!-- table: fields -->\n")
     assert made.endswith("<!-- end -->\nafter\n")
-    assert "old" not in made
+    assert "stale table" not in made
     assert all(f"`{row.key}`" in made for row in field_table())
     assert with_tables(made) == made
 

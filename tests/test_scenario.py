@@ -423,6 +423,12 @@ BROKEN = [
     ),
     (
         BASE,
+        ["anchors.a={what='price', start=2024-03-01, end=2024-03-01, factor=2}"],
+        "anchors.a.end",
+        "must be after start, 2024-03-01, not 2024-03-01",
+    ),
+    (
+        BASE,
         ["anchors.a={what='price', start=2023-12-31, end=2024-02-01, factor=2}"],
         "anchors.a.start",
         "must be inside the run, 2024-01-01 to 2026-01-01",

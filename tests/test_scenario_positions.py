@@ -150,13 +150,13 @@ def paths(value: Any, here: tuple[str | int, ...] = ()) -> set[tuple[str | int, 
 
 
 @given(documents().filter(is_toml))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 def test_the_index_holds_exactly_the_keys_and_items_that_tomllib_finds(document):
     assert set(positions(document)) | {()} == paths(tomllib.loads(document))
 
 
 @given(documents().filter(is_toml))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 def test_at_each_position_stands_the_key_and_at_its_value_the_beginning_of_such_a_value(document):
     """A table that is only implied stands where the first key of the path that implies it stands."""
     lines = document.split("\n")

@@ -185,7 +185,7 @@ def test_through_served_days_a_segments_packed_hours_are_those_of_its_tokens():
 
 
 def test_a_fleet_that_is_too_small_turns_requests_away_and_shows_it():
-    """3 H100e where about 7 are wanted: all of them work, and at the largest batch too much is left over."""
+    """3 H100e where about 7 are wanted: all of them work by day, and at the largest batch too much is left over."""
     impatient = segment(workload="talk", patience_s=30.0)
     scarce = world(impatient, serving=SERVING, regions={"here": region(fleet(2.0))})
     here = arms_of(scarce)["baseline"][0].regions[0]
@@ -193,4 +193,4 @@ def test_a_fleet_that_is_too_small_turns_requests_away_and_shows_it():
     assert here.lost_share > 0.05
     assert here.utilisation is not None
     assert here.utilisation > 2.0
-    assert here.serving_gpu_hours_per_day == pytest.approx(24.0 * 3.0)
+    assert 24.0 * 2.8 < here.serving_gpu_hours_per_day < 24.0 * 3.0

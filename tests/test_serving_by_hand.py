@@ -286,11 +286,11 @@ class Plan:
 
     hours = 3
 
-    def nodes_at(self, hour):
-        return 10.0 if hour < 1 else 4.0
+    def nodes_at(self, hours):
+        return np.where(hours < 1, 10.0, 4.0)
 
     def times_h(self):
-        return [0.0, 1.0]
+        return np.array([0.0, 1.0])
 
     def hourly_nodes(self):
         return np.array([10.0, 4.0, 4.0])

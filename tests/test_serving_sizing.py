@@ -171,15 +171,15 @@ def test_without_delay_the_nodes_are_those_wanted():
     made = plan(needing(10, 40, 20))
 
     assert made.hourly_nodes().tolist() == pytest.approx([10, 40, 20])
-    assert made.nodes_at(0.99) == pytest.approx(10)
-    assert made.nodes_at(1.0) == pytest.approx(40)
+    assert made.nodes_at(np.array([0.99])) == pytest.approx(10)
+    assert made.nodes_at(np.array([1.0])) == pytest.approx(40)
 
 
 def test_a_node_serves_after_the_delay_and_stops_at_once():
     """Wanted 40 from 1 h, on from 1.5 h; wanted 20 from 2 h, on at once: 10, 25, 20 on average."""
     made = plan(needing(10, 40, 20), delay_minutes=30.0)
 
-    assert [made.nodes_at(hour) for hour in (1.49, 1.5, 1.99, 2.0)] == pytest.approx([10, 40, 40, 20])
+    assert made.nodes_at(np.array([1.49, 1.5, 1.99, 2.0])) == pytest.approx([10, 40, 40, 20])
     assert made.hourly_nodes().tolist() == pytest.approx([10, 25, 20])
     assert made.hourly_desired().tolist() == pytest.approx([10, 40, 20])
 

@@ -37,7 +37,7 @@ def _block(comparison: Comparison, one: Against) -> Iterator[str]:
     yield ""
     share = f"{100 * comparison.first.scenario.run.confidence:g} %"
     paired = "paired replications" if one.is_paired else "unpaired replications"
-    yield f"{'':<{LABEL + UNIT}}{'A':>{VALUE}}{'B':>{VALUE}}  B against A [{share}, {paired}]"
+    yield f"{'':<{LABEL + UNIT}}{'A':>{VALUE}}{'B':>{VALUE}}  B - A [{share}, {paired}]"
     for moment, heading in MOMENTS.items():
         rows = [row for row in one.differences if row.moment == moment]
         if rows:

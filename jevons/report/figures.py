@@ -192,6 +192,7 @@ def _rebound_path(panel: Axes, result: Result) -> None:
         panel.fill_between(days, 100 * band[0], 100 * band[1], color="#009E73", alpha=0.18, linewidth=0)
         panel.plot(days, 100 * median, color="#009E73", linestyle=DASHED)
         ends.append((100 * _last(median), "median\nof draws", "#009E73"))
+        _note(panel, f"band: {100 * result.scenario.run.confidence:g} % of draws")
     panel.plot(days, 100 * centre, color="#000000")
     ends.append((100 * _last(centre), "inputs at\ncentre", "#000000"))
     panel.axhline(100.0, color=GAIN, linewidth=1.2)
@@ -356,15 +357,14 @@ def _finish(
         panel.axvline(
             float(calendar.date2num(result.scenario.shock.date)), color="#999999", linewidth=1.0, linestyle=(0, (2, 2))
         )
-    locator = calendar.AutoDateLocator(minticks=3, maxticks=8)
+    locator = calendar.AutoDateLocator(minticks=5, maxticks=9)
     panel.xaxis.set_major_locator(locator)
     panel.xaxis.set_major_formatter(calendar.ConciseDateFormatter(locator, show_offset=False))
     panel.margins(x=0.01)
     if logarithmic:
         _logarithmic(panel)
     else:
-        bottom, top = panel.get_ylim()
-        panel.set_ylim(min(0.0, bottom), top)
+        panel.set_ylim(bottom=min(0.0, panel.dataLim.y0))
     if not panel.get_title(loc="left").startswith("Rebound"):
         _label_ends(panel, ends, distance)
 

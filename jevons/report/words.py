@@ -169,9 +169,8 @@ def channels_sentence(result: Result) -> str:
     shown = {name: points for name, points in result.channels.items() if abs(points) >= SMALLEST_POINTS}
     parts = [f"{CHANNELS.get(name, name)} {_points(points)}" for name, points in shown.items()]
     total = sum(result.channels.values())
-    return (
-        f"{' · '.join(parts)} = {_points(total)} points of the potential saving, {number(100 + total)} % at the centre"
-    )
+    saving = f"{' · '.join(parts)} = {_points(total)} points of the potential saving"
+    return f"{saving}: a rebound of {number(100 + total)} % at the centre"
 
 
 def _points(points: float) -> str:
@@ -222,7 +221,8 @@ def _hinge_words(result: Result, hinge: Hinge) -> str:
     if len({uncertain[key].central for key in hinge.keys}) > 1:
         name += f" of {hinge.keys[0].split('.')[1]}"
     if hinge.break_even is None:
-        return f"{name} ({number(hinge.centre)}; rank correlation {hinge.rank_correlation:+.2f})"
+        turns = "" if all(other.break_even is None for other in result.hinges) else "no turn in its range, "
+        return f"{name} ({number(hinge.centre)}; {turns}rank correlation {hinge.rank_correlation:+.2f})"
     side = "above" if hinge.backfires_above else "below"
     return f"{name} ({number(hinge.centre)}; backfire {side} {number(hinge.break_even)})"
 

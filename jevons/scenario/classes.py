@@ -484,6 +484,12 @@ class Serving(Table):
         Range(above=0, at_most=1e9),
         None,
     )
+    prefill_target_share: float = quantity(
+        "1",
+        "Disaggregated: share of that rate at which the autoscaler loads a prefill node.",
+        Range(above=0, at_most=1),
+        1.0,
+    )
     prefill_lanes: int = quantity(
         "1", "Disaggregated: requests that a prefill node works on at once.", Range(at_least=1, at_most=10_000), 8
     )

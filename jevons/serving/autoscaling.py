@@ -7,9 +7,10 @@ plan of a day is known before the day is served.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import ceil, floor, inf
+from math import ceil, inf
 
 import numpy as np
+import numpy.typing as npt
 
 from jevons.randomness import Floats
 from jevons.scenario import Autoscaler, Serving
@@ -35,20 +36,22 @@ class NodePlan:
     desired: Floats
     limited: Floats
 
-    def nodes_at(self, time_h: float) -> float:
-        """Nodes on at a time."""
-        return float(self.limited[self.decision_at(time_h - self.delay_h) : self.decision_at(time_h) + 1].min())
+    def nodes_at(self, times_h: Floats) -> Floats:
+        """Nodes on at some times, shape of `times_h`."""
+        oldest, newest = self.decisions_at(times_h - self.delay_h), self.decisions_at(times_h)
+        in_force = range(int((newest - oldest).max(initial=0)) + 1)
+        return np.asarray(np.minimum.reduce([self.limited[np.minimum(oldest + later, newest)] for later in in_force]))
 
-    def decision_at(self, time_h: float) -> int:
-        """Number of the decision in force at a time; the first was in force before the day."""
-        return min(max(0, floor((time_h + SAME_TIME_H) / self.interval_h)), len(self.limited) - 1)
+    def decisions_at(self, times_h: Floats) -> npt.NDArray[np.intp]:
+        """Numbers of the decisions in force at some times; the first was in force before the day."""
+        numbers = np.floor((times_h + SAME_TIME_H) / self.interval_h).astype(np.intp)
+        return np.asarray(np.clip(numbers, 0, len(self.limited) - 1))
 
-    def times_h(self) -> list[float]:
-        """Times at which the number of nodes may change, the first of them 0."""
+    def times_h(self) -> Floats:
+        """Times at which the number of nodes may change, the first of them 0, rising."""
         starts = self.interval_h * np.arange(float(len(self.limited)))
         times = np.unique(np.concatenate([starts, starts + self.delay_h])) if self.delay_h else starts
-        kept: list[float] = times[times < self.hours].tolist()
-        return kept
+        return np.asarray(times[times < self.hours])
 
     def hourly_desired(self) -> Floats:
         """Nodes wanted, averaged over each hour, shape (hours,)."""
@@ -59,7 +62,7 @@ class NodePlan:
         if not self.delay_h:
             return self._hourly(self.limited)
         times = self.times_h()
-        return hourly_means(np.array(times, dtype=float), np.array([self.nodes_at(time) for time in times]), self.hours)
+        return hourly_means(times, self.nodes_at(times), self.hours)
 
     def _hourly(self, decided: Floats) -> Floats:
         per_hour = _whole_decisions_per_hour(self.interval_h)

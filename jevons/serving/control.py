@@ -56,7 +56,7 @@ class ControlPlane:
         self.closed = False
         self.switch()
         # The load changes by the hour, and with it the split of the nodes.
-        changes_h = sorted({*plan.times_h(), *map(float, range(plan.hours))} - {0.0})
+        changes_h = sorted({*plan.times_h().tolist(), *map(float, range(plan.hours))} - {0.0})
         at_times(env, [start_s + hour * seconds_per_hour for hour in changes_h], lambda _: self.switch())
 
     @property
@@ -64,10 +64,15 @@ class ControlPlane:
         """Time since the beginning, warm-up included, h."""
         return (self.env.now - self.start_s) / self.seconds_per_hour
 
+    @property
+    def nodes_on(self) -> float:
+        """Nodes that are on and not under repair; below 0 when more fail than are on."""
+        return float(self.plan.nodes_at(np.array([self.hour]))[0]) - self.down
+
     def switch(self) -> None:
         """Let the nodes serve that are on now and not under repair."""
         if not self.closed:
-            nodes = max(0.0, self.plan.nodes_at(self.hour) - self.down)
+            nodes = max(0.0, self.nodes_on)
             self.fleet.switch(nodes, self.hourly_load.at(int(self.hour + 1e-9)))
 
     def fail_as(self, failures: Failures, draws: Draws) -> Floats:
@@ -102,8 +107,7 @@ class ControlPlane:
         # One number for each request, whoever else decodes, so that the arms stay paired.
         first, last = int(decoding[0]), int(decoding[-1])
         luck = draws.uniform("hit", last - first + 1, first=first)[decoding - first]
-        nodes_on = self.plan.nodes_at(self.hour) - self.down
-        hit: list[int] = decoding[luck * max(nodes_on, 1.0) < 1.0].tolist()
+        hit: list[int] = decoding[luck * max(self.nodes_on, 1.0) < 1.0].tolist()
         return set(hit)
 
     def _repair(self, _: simpy.Event) -> None:

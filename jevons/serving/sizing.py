@@ -158,9 +158,14 @@ def decode_nodes(serving: Serving, load: Load, batch: float) -> Floats:
     return load.decode_tokens_per_s * (serving.step.base_s / batch) + sequence_nodes(serving, load)
 
 
+def planned_prefill_nodes(serving: Serving, load: Load) -> Floats:
+    """Nodes for prefill at the load that the autoscaler aims at, shape (t,)."""
+    return prefill_nodes(serving, load) / serving.prefill_target_share
+
+
 def nodes_needed(serving: Serving, load: Load) -> Floats:
     """Nodes that serve a load at the target batch, shape (t,)."""
-    return prefill_nodes(serving, load) + decode_nodes(serving, load, serving.target_batch)
+    return planned_prefill_nodes(serving, load) + decode_nodes(serving, load, serving.target_batch)
 
 
 def least_nodes(serving: Serving, load: Load) -> Floats:
@@ -195,10 +200,10 @@ def prefill_share(serving: Serving, load: Load, nodes: Floats) -> Floats:
     its load needs while decode makes do with a larger batch; when even the largest batch cannot serve the load,
     the nodes are split by the needs at that batch.  So prefill never binds before decode does.
     """
-    prefill = prefill_nodes(serving, load)
-    at_target = _ratio(prefill, prefill + decode_nodes(serving, load, serving.target_batch))
-    at_largest = _ratio(prefill, prefill + decode_nodes(serving, load, serving.max_batch))
-    return np.clip(_ratio(prefill, nodes), at_target, at_largest)
+    planned = planned_prefill_nodes(serving, load)
+    at_target = _ratio(planned, nodes_needed(serving, load))
+    at_largest = np.maximum(at_target, _ratio(prefill_nodes(serving, load), least_nodes(serving, load)))
+    return np.clip(_ratio(planned, nodes), at_target, at_largest)
 
 
 def _ratio(part: Floats, whole: Floats) -> Floats:
@@ -225,7 +230,7 @@ def reference_gpu_seconds_per_mtok(serving: Serving, mean_context_tokens: float 
     gpus = serving.gpus_per_node * TOKENS_PER_MTOK
     step = serving.step
     decode = step.base_s / serving.target_batch + step.per_sequence_s + step.per_kv_token_s * mean_context_tokens
-    return gpus * prefill_node_seconds(serving), gpus * decode
+    return gpus * prefill_node_seconds(serving) / serving.prefill_target_share, gpus * decode
 
 
 def availability(serving: Serving) -> float:
