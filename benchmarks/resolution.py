@@ -30,10 +30,12 @@ def main() -> None:
         }
         for minutes in MINUTES
     }
-    print(f"{'min/h':>6} {'requests/day':>13}  {'GPU-hours':>24}  {'speed, tokens/s':>22}  {'TTFT mean, s':>22}  TTFT p95, s")
+    heads = ("GPU-hours", "speed, tokens/s", "TTFT mean, s", "TTFT p95, s")
+    print(f"{'min/h':>6} {'requests/day':>13}  " + "  ".join(f"{head:>22}" for head in heads))
     for minutes, by_resolution in results.items():
         for resolution, result in by_resolution.items():
-            print(f"{minutes:>6.0f} {resolution:>13,}  " + "  ".join(f"{figure!s:>22}" for figure in figures(result).values()))
+            cells = "  ".join(f"{figure!s:>22}" for figure in figures(result).values())
+            print(f"{minutes:>6.0f} {resolution:>13,}  {cells}")
     RESULT.parent.mkdir(exist_ok=True)
     drawn(results).savefig(RESULT, dpi=110, metadata={"Software": None})
 

@@ -19,7 +19,16 @@ from jevons.dates import month_start, months_between
 from jevons.model import shock_month
 from jevons.months import Month, RegionMonth, SegmentMonth
 from jevons.randomness import Floats
-from jevons.rebound import Decomposition, DrawnRebound, Rebound, arm_rebound, drawn_rebound, lmdi, rebound, relative_change
+from jevons.rebound import (
+    Decomposition,
+    DrawnRebound,
+    Rebound,
+    arm_rebound,
+    drawn_rebound,
+    lmdi,
+    rebound,
+    relative_change,
+)
 from jevons.results import Estimate, Series, SeriesBuilder
 from jevons.scenario import ARMS, Anchor, Arm, Scenario
 from jevons.units import DAYS_PER_MONTH
@@ -178,7 +187,9 @@ class Result:
 
     def headline_change(self, figure: str) -> tuple[Estimate | None, Estimate | None]:
         """Change of a headline figure by the shock at the horizon: over replications, and over draws."""
-        shock, baseline = ([headlines(path[arm][-1])[figure] for path in self.replications] for arm in ("shock", "baseline"))
+        shock, baseline = (
+            [headlines(path[arm][-1])[figure] for path in self.replications] for arm in ("shock", "baseline")
+        )
         noise = relative_change(shock, baseline, self._confidence) if all(baseline) else None
         if self.draws is None or noise is None:
             return noise, None
@@ -192,7 +203,8 @@ class Result:
         """Change by the shock in closed form over that of the simulation, minus 1: what the draws are off by."""
         if self.draws is None:
             return None
-        simulated = self.consumption["shock"][:, -1].mean() / self.consumption["baseline"][:, -1].mean()
+        # Both with the lead times and the noise of the first replication, so that the engines alone differ.
+        simulated = self.consumption["shock"][0, -1] / self.consumption["baseline"][0, -1]
         return float(self.draws.centre["shock"] / self.draws.centre["baseline"] / simulated - 1.0)
 
     def decomposition(self, start: Arm = "frozen", end: Arm = "shock") -> Decomposition:
@@ -230,8 +242,8 @@ class Result:
         }
 
     def _gpu_hours_of(self, segment: str, arm: Arm) -> float:
-        paths = [[s.gpu_hours_per_day for s in path[arm][-1].segments if s.segment == segment] for path in self.replications]
-        return float(np.mean([sum(hours) for hours in paths]))
+        last = [path[arm][-1] for path in self.replications]
+        return float(np.mean([sum(s.gpu_hours_per_day for s in m.segments if s.segment == segment) for m in last]))
 
     @cached_property
     def anchors(self) -> list[AnchorFit]:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import csv
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from math import ceil
-from typing import cast
+from math import ceil, isnan
+from typing import TextIO, cast
 
 import numpy as np
 import simpy
@@ -95,6 +96,31 @@ class DayResult:
     def total(self, name: str) -> Estimate:
         """A figure of the served day, summed over its hours (and streams)."""
         return self._estimate([float(getattr(day, name).sum()) for day in self.days])
+
+    @cached_property
+    def busy_share(self) -> Estimate:
+        """Share of the node-hours in use in which the node had at least one request."""
+        return self._share_of_nodes("busy_node_hours")
+
+    @cached_property
+    def capacity_share(self) -> Estimate:
+        """Share of what the nodes in use could do at their largest batch."""
+        return self._share_of_nodes("least_node_hours")
+
+    def _share_of_nodes(self, name: str) -> Estimate:
+        return self._estimate(
+            [float(getattr(day, name).sum() / max(day.provisioned_node_hours.sum(), 1e-300)) for day in self.days]
+        )
+
+    def write_requests(self, stream: TextIO) -> None:
+        """Write what happened to each request of the first replication, one a line, where it was kept."""
+        records = self.days[0].records
+        writer = csv.writer(stream, lineterminator="\n")
+        writer.writerow(("arrival_s", "prefill_start_s", "first_token_s", "departure_s", "lost"))
+        if records is not None:
+            times = (records.arrival_s, records.prefill_start_s, records.first_token_s, records.departure_s)
+            for lost, *row in zip(records.lost.tolist(), *(array.tolist() for array in times), strict=True):
+                writer.writerow([*("" if isnan(time) else time for time in row), int(lost)])
 
     @property
     def fitted_error(self) -> float | None:

@@ -58,7 +58,9 @@ def outcome(scenario: Scenario, values: Mapping[str, float]) -> Outcome:
     """
     arms = run_arms(scenario.at(values), 0, DRAWS_ENGINE)
     before = max(shock_month(scenario) - 1, 0)
-    of_arms: dict[tuple[str, str], float] = {(arm, name): value for arm in ARMS for name, value in headlines(arms[arm][-1]).items()}
+    of_arms: dict[tuple[str, str], float] = {
+        (arm, name): value for arm in ARMS for name, value in headlines(arms[arm][-1]).items()
+    }
     of_before = {("before", name): value for name, value in headlines(arms["baseline"][before]).items()}
     resource = scenario.run.resource
     return Outcome(

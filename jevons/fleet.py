@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import exp, log, sqrt
+from statistics import NormalDist
 
 from jevons.randomness import Draws
 from jevons.scenario import Gpu, LeadTime, Orders, RegionFleet
@@ -16,6 +17,7 @@ from jevons.units import KW_PER_MW, log_growth_per_month
 
 #: The stock of the start is divided into this many vintages of equal span.
 OPENING_VINTAGES = 20
+STANDARD_NORMAL = NormalDist()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -210,5 +212,5 @@ def lead_time_months(lead_time: LeadTime, draws: Draws) -> float:
     if lead_time.cv == 0:
         return lead_time.mean_months
     spread = lead_time.cv * lead_time.cv / 9.0
-    normal = float(draws.normal("lead time", 1)[0])
+    normal = STANDARD_NORMAL.inv_cdf(float(draws.uniform("lead time", 1)[0]))
     return lead_time.mean_months * max(1.0 - spread + sqrt(spread) * normal, 0.0) ** 3

@@ -25,7 +25,6 @@ from jevons.pricing import full_price_usd_per_mtok, rental_trend, target_log_pri
 from jevons.scenario import Scenario, Segment
 from jevons.units import SECONDS_PER_HOUR, TOKENS_PER_MTOK, log_growth_per_month
 
-
 #: Before a segment's first month.
 NO_RESPONSE = Response(price=0.0, capability=0.0)
 
@@ -110,6 +109,7 @@ class SegmentMarket:
         #: Packing and waiting of the first month, from which cost and full price are counted.
         self.opening_met: tuple[float, float] | None = None
         self._trend_at_start = trend_progress(scenario, self.first_month)
+        self._start_rental = rental_trend(scenario, region, self.first_month)
         self._start_gpu_seconds = requests.gpu_seconds_per_mtok(self.segment)
 
     def opening(self, progress: Progress, *, price: float | None = None) -> Standing:
@@ -249,8 +249,7 @@ class SegmentMarket:
         return self._start_gpu_seconds * progress.compute_factor / self._trend_at_start.compute_factor
 
     def _opening_compute_cost(self, packing: float) -> float:
-        rental = rental_trend(self.scenario, self.region, self.first_month)
-        return unit_cost_usd_per_mtok(self._start_gpu_seconds, rental, packing)
+        return unit_cost_usd_per_mtok(self._start_gpu_seconds, self._start_rental, packing)
 
     def _opening_cost(self, packing: float) -> float:
         return self._opening_compute_cost(packing) / (1.0 - self.segment.other_cost_share)

@@ -96,7 +96,15 @@ class RegionSupply:
         return 0.0 if state.fleet is None else on_order_h100e(state.fleet, self.gpus)
 
     def after_month(
-        self, state: RegionState, month: int, *, packing: float, wanted: float, allocated: float, utilisation: float, peak: float
+        self,
+        state: RegionState,
+        month: int,
+        *,
+        packing: float,
+        wanted: float,
+        allocated: float,
+        utilisation: float,
+        peak: float,
     ) -> RegionState:
         """The state that the next month finds: what was packed, what was short, where the rental price moves."""
         return replace(

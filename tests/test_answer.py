@@ -41,9 +41,7 @@ def mixed(resource: str = "gpu_hours", **changes: Any) -> Scenario:
     chat = segment(
         workload="talk", capability_elasticity=0.7, tokens_per_task_elasticity=-0.2, region_share=share, patience_s=40.0
     )
-    code = segment(
-        workload="talk", form="hill", tokens_per_day=2e9, since=dt.date(2025, 2, 1), region_share=share
-    )
+    code = segment(workload="talk", form="hill", tokens_per_day=2e9, since=dt.date(2025, 2, 1), region_share=share)
     return world(chat, code, budget(region_share=share), **{**fields, **changes})
 
 

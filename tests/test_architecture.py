@@ -93,7 +93,9 @@ def test_no_relative_imports_hide_from_this_test():
 def test_a_result_asks_the_report_only_when_it_is_shown():
     """The exceptions stand inside functions, never at the head of a module."""
     for name, other in SHOWN_BY:
-        heads = [node for node in ast.parse((PACKAGE / f"{name}.py").read_text()).body if isinstance(node, ast.ImportFrom)]
+        heads = [
+            node for node in ast.parse((PACKAGE / f"{name}.py").read_text()).body if isinstance(node, ast.ImportFrom)
+        ]
         assert other not in {room for node in heads for room in imported(node)}
 
 

@@ -166,7 +166,7 @@ def test_inputs_that_differ_are_told_with_both_values() -> None:
     ],
 )
 def test_an_input_matters_if_it_changes_a_figure(key: str, value: object, expected: bool | None) -> None:
-    """Without queues nobody waits, so the value of time changes nothing; a wider distribution of the same median does."""
+    """Without queues nobody waits, so the value of time is idle; a wider distribution of the same median is not."""
     here, there = scenario(), scenario().replace({key: value})
     (differing,) = differing_inputs(here, there)
 

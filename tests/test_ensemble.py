@@ -80,8 +80,8 @@ def test_more_draws_keep_the_earlier_ones():
         assert identical(values, many.inputs[key][:4])
 
 
-def test_a_replication_is_noise_and_a_draw_is_a_world():
-    """All draws have the noise of the first replication: with one input at its centre they are its centre."""
+def test_draws_differ_from_the_first_replication_by_their_inputs_alone():
+    """With the inputs at their centres a draw is that replication, noise and lead times included."""
     scenario = noisy()
     result = simulate(scenario, engine="closed_form")
     assert result.draws is not None
@@ -97,7 +97,10 @@ def test_a_replication_is_noise_and_a_draw_is_a_world():
 def test_inputs_of_one_label_are_drawn_at_one_quantile():
     """Normal and uniform alike: the quantiles of the two elasticities agree in every draw."""
     scenario = noisy()
-    chat, code = scenario.uncertain["segments.chat.price_elasticity"], scenario.uncertain["segments.code.price_elasticity"]
+    chat, code = (
+        scenario.uncertain["segments.chat.price_elasticity"],
+        scenario.uncertain["segments.code.price_elasticity"],
+    )
     for draw in range(30):
         values = inputs_of_draw(scenario, draw)
         share = (values["segments.code.price_elasticity"] + 0.9) / 0.4

@@ -260,10 +260,16 @@ def gap_path(kappa: float, lead_months: float, months: int, remembered: float = 
     delay = round(lead_months * STEPS_PER_MONTH)
     path, pipeline = [0.0], [0.0] * delay
     for _ in range(months * STEPS_PER_MONTH):
-        placed = order_gap_h100e(
-            target=1.0, stock=path[-1], on_order=sum(pipeline) if remembered else 0.0,
-            supply_line_weight=remembered, adjustment_per_month=kappa,
-        ) / STEPS_PER_MONTH  # fmt: skip
+        placed = (
+            order_gap_h100e(
+                target=1.0,
+                stock=path[-1],
+                on_order=sum(pipeline) if remembered else 0.0,
+                supply_line_weight=remembered,
+                adjustment_per_month=kappa,
+            )
+            / STEPS_PER_MONTH
+        )
         pipeline.append(placed)
         path.append(path[-1] + pipeline.pop(0))
     return path

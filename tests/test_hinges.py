@@ -27,18 +27,20 @@ def drawn_worlds(x: list[float], shock: list[float]) -> DrawnWorlds:
     return DrawnWorlds(
         inputs={"segments.chat.price_elasticity": np.array(x)},
         consumption={
-            "baseline": np.full((n, 1), 5.0), "frozen": np.ones((n, 1)), "shock": np.array(shock).reshape(n, 1)
+            "baseline": np.full((n, 1), 5.0),
+            "frozen": np.ones((n, 1)),
+            "shock": np.array(shock).reshape(n, 1),
         },
         headlines={},
         centre={"baseline": 5.0, "frozen": 1.0, "shock": 6.0},
-    )  # fmt: skip
+    )
 
 
 def test_an_elasticity_turns_the_verdict_where_theory_says():
-    """g^(rho a - 1): a = 1/0.8 = 1.25, and backfire below -1.25, found to 1/4000 of the quantile, of 0.8 wide."""
-    found = hinge(uncertain_world(), ["segments.chat.price_elasticity"], -0.9)
+    """g^(rho a - 1): a = 1/0.8 = 1.25, and backfire below -1.25, found to a thousandth of the 0.8 it may lie in."""
+    found = hinge((uncertain_world(), ("segments.chat.price_elasticity",), -0.9))
 
-    assert found.break_even == pytest.approx(-1.25, abs=0.8 / 4000)
+    assert found.break_even == pytest.approx(-1.25, abs=0.8 / 1000)
     assert found.backfires_above is False
     assert found.centre == pytest.approx(-1.1)
     assert found.rank_correlation == -0.9
@@ -47,21 +49,21 @@ def test_an_elasticity_turns_the_verdict_where_theory_says():
 def test_a_pass_through_turns_it_from_the_other_side():
     """At a = 1.3 backfire begins above a pass-through of 1/1.3."""
     rho = Distribution(dist="uniform", low=0.5, high=1.0)
-    found = hinge(world(segment(), pricing=Pricing(pass_through=rho)), ["pricing.pass_through"], 0.8)
+    found = hinge((world(segment(), pricing=Pricing(pass_through=rho)), ("pricing.pass_through",), 0.8))
 
-    assert found.break_even == pytest.approx(1 / 1.3, abs=0.5 / 4000)
+    assert found.break_even == pytest.approx(1 / 1.3, abs=0.5 / 1000)
     assert found.backfires_above is True
 
 
 def test_an_input_that_cannot_turn_it_has_no_break_even():
     never = uncertain_world(pricing=Pricing(pass_through=0.5))
-    found = hinge(never, ["segments.chat.price_elasticity"], -0.9)
+    found = hinge((never, ("segments.chat.price_elasticity",), -0.9))
 
     assert (found.break_even, found.backfires_above) == (None, None)
 
 
 def test_where_nothing_is_saved_there_is_no_break_even():
-    found = hinge(uncertain_world(gain=1.0), ["segments.chat.price_elasticity"], 0.0)
+    found = hinge((uncertain_world(gain=1.0), ("segments.chat.price_elasticity",), 0.0))
 
     assert found.break_even is None
     assert excess_rebound(uncertain_world(gain=1.0), ["segments.chat.price_elasticity"], 0.3) is None
@@ -69,12 +71,13 @@ def test_where_nothing_is_saved_there_is_no_break_even():
 
 def test_inputs_drawn_together_are_moved_together():
     """Two segments of one elasticity: at the median of both, and the verdict turns for both at once."""
+
     def labelled(low: float, high: float) -> Distribution:
         return Distribution(dist="uniform", low=low, high=high, together="elasticity")
 
     both = world(segment(price_elasticity=labelled(-1.5, -0.7)), segment(price_elasticity=labelled(-1.4, -0.6)))
     keys = drawn_together(both.uncertain)["elasticity"]
-    found = hinge(both, keys, -0.9)
+    found = hinge((both, keys, -0.9))
     first, second = inputs_at(both, keys, 0.5).values()
 
     assert keys == ("segments.chat.price_elasticity", "segments.code.price_elasticity")
@@ -82,20 +85,21 @@ def test_inputs_drawn_together_are_moved_together():
     # 7^(a - 0.9) + 7^(a - 1.1) = 2, which has a between the two.
     assert found.break_even is not None
     a = -found.break_even
-    assert 7 ** (a - 1.0) + 7 ** (a - 1.1) == pytest.approx(2.0, abs=2e-3)
+    assert 7 ** (a - 1.0) + 7 ** (a - 1.1) == pytest.approx(2.0, abs=4e-3)
 
 
 def test_the_strongest_input_comes_first():
     """The gain moves the rebound less than the elasticity does, and the noise of an unused input not at all."""
-    chat = segment(
-        price_elasticity=ELASTICITY, human_cost_usd_per_mtok=Distribution(dist="uniform", low=0.0, high=0.3)
-    )
+    chat = segment(price_elasticity=ELASTICITY, human_cost_usd_per_mtok=Distribution(dist="uniform", low=0.0, high=0.3))
     scenario = world(chat, run={"draws": 60})
     drawn = simulate(scenario, engine="closed_form").draws
     assert drawn is not None
     found = hinges(scenario, drawn)
 
-    assert [one.keys for one in found] == [("segments.chat.price_elasticity",), ("segments.chat.human_cost_usd_per_mtok",)]
+    assert [one.keys for one in found] == [
+        ("segments.chat.price_elasticity",),
+        ("segments.chat.human_cost_usd_per_mtok",),
+    ]
     assert found[0].rank_correlation < -0.9
 
 
@@ -114,7 +118,9 @@ def test_draws_without_a_rebound_do_not_count():
     assert rank_correlation(x, y) == pytest.approx(0.8)
 
 
-@pytest.mark.parametrize(("x", "y"), [([1.0, 2.0], [1.0, 2.0]), ([1.0] * 4, [1.0, 2.0, 3.0, 4.0]), ([1.0, 2.0, 3.0], [5.0] * 3)])  # fmt: skip
+@pytest.mark.parametrize(
+    ("x", "y"), [([1.0, 2.0], [1.0, 2.0]), ([1.0] * 4, [1.0, 2.0, 3.0, 4.0]), ([1.0, 2.0, 3.0], [5.0] * 3)]
+)
 def test_where_nothing_varies_or_there_is_too_little_the_correlation_is_nought(x, y):
     assert rank_correlation(np.array(x), np.array(y)) == 0.0
 

@@ -24,7 +24,14 @@ def market(scenario: Scenario, name: str = "chat") -> SegmentMarket:
 
 def met(month: int = 1, **changes) -> Conditions:
     """Conditions in which nothing has moved."""
-    fields = {"month": month, "progress": STILL, "rental_usd_per_gpu_hour": 2.5, "packing": 1.0, "latency_s": 0.0, "log_shortage": 0.0}  # fmt: skip
+    fields = {
+        "month": month,
+        "progress": STILL,
+        "rental_usd_per_gpu_hour": 2.5,
+        "packing": 1.0,
+        "latency_s": 0.0,
+        "log_shortage": 0.0,
+    }
     return Conditions(**{**fields, **changes})
 
 
@@ -114,10 +121,28 @@ def test_prices_go_on_from_where_they_stand():
     assert one.standing(dear, met()).log_price - log(8.0) == pytest.approx(0.3 * exp(-0.5))
 
 
+def test_what_is_off_its_trend_comes_back_to_the_trend_of_the_month():
+    """Prices that halve in a year, at the trend's cost: 0.3 above January's, e^(-1/2) of that above February's."""
+    one = market(world(segment(price_change_per_year=0.5), months=3, pricing=Pricing(adjustment_months=2.0)))
+    dear = replace(one.opening(STILL), log_price=log(8.0) + 0.3)
+
+    assert one.standing(dear, met()).log_price == pytest.approx(log(8.0) - log(2.0) / 12.0 + 0.3 * exp(-0.5))
+
+
+def test_a_late_segment_counts_capability_from_its_own_start():
+    """Capability doubles each year: in use from March on, and a year later at 2^0.6 by it."""
+    late = segment(since=dt.date(2025, 3, 1), capability_elasticity=0.6)
+    one = market(world(late, months=15, trend=Trend(capability_gain_per_year=2.0)))
+
+    assert [one.trend[month].response.capability for month in (0, 12)] == pytest.approx([0.0, 0.6 * log(2.0)])
+
+
 def test_capability_attracts_users():
     chat = segment(capability_elasticity=0.9)
 
-    assert moved(market(world(chat)), progress=Progress(compute_factor=1.0, log_capability=0.5))[1] == pytest.approx(0.45)
+    assert moved(market(world(chat)), progress=Progress(compute_factor=1.0, log_capability=0.5))[1] == pytest.approx(
+        0.45
+    )
 
 
 def test_usage_goes_part_of_the_way_each_month():
@@ -128,6 +153,7 @@ def test_usage_goes_part_of_the_way_each_month():
 
 def test_willingness_that_follows_prices_keeps_the_market_on_its_place():
     """Hill, prices halved each year: at 1 nothing saturates, at 0 the market goes down its curve."""
+
     def usage(tracks: float) -> float:
         chat = segment(form="hill", penetration=0.4, price_change_per_year=0.5, willingness_tracks_price=tracks)
         return market(world(chat, months=13)).trend[12].response.price

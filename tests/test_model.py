@@ -14,7 +14,6 @@ from scipy.optimize import brentq
 from worlds import (
     SERVING,
     SHOCK_MONTH,
-    START,
     arms_of,
     budget,
     compute,
@@ -90,9 +89,7 @@ def rich_world(**changes: Any) -> Scenario:
 
 def test_a_shock_on_a_day_inside_a_month_shows_in_the_next():
     """20 January 2025 is month 12 and 19/31 from 1 January 2024: first in month 13, February 2025."""
-    day = world(
-        months=15, run={"start": dt.date(2024, 1, 1)}, shock={"date": dt.date(2025, 1, 20)}, trend=Trend()
-    )
+    day = world(months=15, run={"start": dt.date(2024, 1, 1)}, shock={"date": dt.date(2025, 1, 20)}, trend=Trend())
     arms = arms_of(day)
 
     assert shock_month(day) == 13
@@ -195,8 +192,14 @@ def test_the_frozen_arm_keeps_usage_and_takes_the_whole_gain_as_saving():
 
 @pytest.mark.parametrize(
     ("a", "w", "gain", "ratio"),
-    [(2.0, 0.8, 4.0, 1.5625), (2.0, 0.8, 16.0, 1.0), (2.0, 0.8, 100.0, 0.2311), (1.5, 0.8, 2.0, 1.0758), (1.5, 0.8, 10.0, 0.6749)],
-)  # fmt: skip
+    [
+        (2.0, 0.8, 4.0, 1.5625),
+        (2.0, 0.8, 16.0, 1.0),
+        (2.0, 0.8, 100.0, 0.2311),
+        (1.5, 0.8, 2.0, 1.0758),
+        (1.5, 0.8, 10.0, 0.6749),
+    ],
+)
 def test_a_human_cost_beside_the_money_gives_the_vectors_of_the_wedge(a, w, gain, ratio):
     """Vectors of section 3 of the model; 8 USD of money are 80 % of a full price of 10."""
     chat = segment(price_elasticity=-a, price_usd_per_mtok=8.0, human_cost_usd_per_mtok=8.0 * (1.0 - w) / w)
@@ -231,6 +234,7 @@ def test_compute_peaks_at_the_gain_of_the_closed_form():
 
 def test_waiting_is_part_of_the_full_price():
     """A wait whose worth equals 30 % of the full price is a wedge of 0.7; it is that of the served days."""
+
     def chat(value: float) -> Segment:
         return segment(workload="talk", value_of_time_usd_per_hour=value, price_elasticity=-2.0)
 
@@ -319,7 +323,9 @@ def test_a_market_with_a_quick_and_a_slow_answer_backfires_when_the_closed_form_
     threshold = months_until_backfire(1.5, 0.5, 12.0)
 
     assert threshold == pytest.approx(8.318, abs=5e-4)
-    assert [compute_ratio(arms, SHOCK_MONTH + n - 1) > 1.0 for n in range(1, 13)] == [n > threshold for n in range(1, 13)]
+    assert [compute_ratio(arms, SHOCK_MONTH + n - 1) > 1.0 for n in range(1, 13)] == [
+        n > threshold for n in range(1, 13)
+    ]
 
 
 def test_prices_that_adjust_slowly_delay_the_answer():
@@ -571,7 +577,12 @@ def test_a_delivery_in_the_days_that_are_served_counts_from_the_next_month():
 # The baseline's anchors.
 
 
-@given(a=magnitudes, psi=st.floats(0.0, 2.0), tracks=st.floats(0.0, 1.0), form=st.sampled_from(["hill", "lognormal", "isoelastic"]))  # fmt: skip
+@given(
+    a=magnitudes,
+    psi=st.floats(0.0, 2.0),
+    tracks=st.floats(0.0, 1.0),
+    form=st.sampled_from(["hill", "lognormal", "isoelastic"]),
+)
 @settings(max_examples=40)
 def test_observed_growth_is_met_whatever_the_elasticity(a, psi, tracks, form):
     chat = segment(
@@ -690,15 +701,33 @@ def test_the_arms_share_the_noise_of_their_usage():
     assert [compute_ratio(arms, month) for month in range(2, 12)] == pytest.approx([7.0**0.3] * 10, rel=1e-9)
 
 
+def test_each_segment_has_noise_of_its_own():
+    months = arms_of(world(segment(usage_noise=0.3), segment(usage_noise=0.3), months=12))["baseline"]
+    chat, code = ([m.segment(name, "here").tokens_per_day for m in months] for name in ("chat", "code"))
+
+    assert not set(chat) & set(code)
+
+
+def test_regions_share_the_noise_of_a_segment():
+    regions = {"here": region(), "there": region()}
+    chat = segment(usage_noise=0.3, region_share={"here": 0.7, "there": 0.3})
+    months = arms_of(world(chat, regions=regions, months=6))["baseline"]
+
+    for month in months:
+        assert month.segment("chat", "here").tokens_per_day / month.segment("chat", "there").tokens_per_day == (
+            pytest.approx(7 / 3)
+        )
+
+
 def test_the_arms_share_the_lead_times_of_their_orders(monkeypatch):
     """An order of the same month takes as long in every arm, however large it is."""
-    leads: dict[tuple[int, float], set[float]] = {}
+    leads: dict[int, set[float]] = {}
     order = RegionSupply.order
 
     def noted(self, state, month, draws):
         placed = order(self, state, month, draws)
         if placed is not None:
-            leads.setdefault((month, 0.0), set()).add(placed.due_month - month)
+            leads.setdefault(month, set()).add(placed.due_month - month)
         return placed
 
     monkeypatch.setattr(RegionSupply, "order", noted)
@@ -754,7 +783,9 @@ def test_a_region_serves_its_share_and_the_shares_make_the_whole():
     both, alone = arms_of(world(chat, regions=regions)), arms_of(world(segment()))
 
     assert compute(both, "shock") == pytest.approx(compute(alone, "shock"), rel=1e-12)
-    assert [r.gpu_hours_per_day / compute(both, "shock") for r in both["shock"][-1].regions] == pytest.approx([0.7, 0.3])
+    assert [r.gpu_hours_per_day / compute(both, "shock") for r in both["shock"][-1].regions] == pytest.approx(
+        [0.7, 0.3]
+    )
 
 
 def test_a_share_of_nothing_makes_no_market():
@@ -775,4 +806,3 @@ def test_a_larger_gain_saves_more_when_frozen():
 def test_months_are_numbered_from_the_start_in_every_arm():
     for months in arms_of(world(months=7)).values():
         assert [month.month for month in months] == list(range(7))
-    assert START.month == 1

@@ -143,9 +143,13 @@ def test_no_line_is_wider_than_the_page_and_none_holds_what_is_no_number(any_res
     assert not any(line != line.rstrip() for line in text.splitlines())
 
 
-def test_the_change_in_a_row_is_that_of_its_columns(any_result: Result) -> None:
+def test_the_change_in_a_row_is_the_median_of_the_draws_or_without_draws_that_of_its_columns(
+    any_result: Result,
+) -> None:
     for row in rows(any_result):
-        if row.width is not None:
+        if row.drawn_change is not None:
+            assert row.width == row.drawn_change
+        elif row.width is not None:
             assert row.width.mean == pytest.approx(row.with_shock / row.without - 1.0, abs=1e-12)
 
 

@@ -74,7 +74,9 @@ def segment(**changes: Any) -> Segment:
 
 def budget(**changes: Any) -> Segment:
     """A segment that spends a fixed sum on compute."""
-    return segment(**{"tariff": "budget", "form": "budget", "budget_usd_per_day": 700.0, "tokens_per_day": None, **changes})
+    return segment(
+        **{"tariff": "budget", "form": "budget", "budget_usd_per_day": 700.0, "tokens_per_day": None, **changes}
+    )
 
 
 def fleet(stock: float, **changes: Any) -> RegionFleet:

@@ -18,7 +18,7 @@ from jevons.randomness import Floats
 from jevons.rebound import rebound
 from jevons.report import words
 from jevons.report.numbers import COUNTS, SI, number, percents, scale_of
-from jevons.report.rows import weighted_mean
+from jevons.report.rows import month_before, weighted_mean
 from jevons.scenario import ARMS, Arm
 from jevons.units import HOURS_PER_DAY
 
@@ -159,7 +159,22 @@ def _fleet(panel: Axes, result: Result) -> None:
         scaled = path / factor
         panel.plot(_days(result), scaled, color=colour, linestyle=style)
         ends.append((float(scaled[-1]), name, colour))
+    _note(panel, _utilisation_words(result))
     _finish(panel, result, ends, logarithmic=False)
+
+
+def _utilisation_words(result: Result) -> str:
+    """Mean need over installed GPUs, before the shock and at the horizon; nothing for a fleet without limit."""
+
+    def utilisation(arm: Arm, month: int) -> float:
+        need, installed = (_path(result, arm, value)[month] for value in (_mean_need, _installed))
+        return 100.0 * float(need / installed) if installed > 0 else 0.0
+
+    if not _largest([_path(result, "baseline", _installed)]):
+        return ""
+    before = utilisation("baseline", month_before(result))
+    ends = f"at the end {utilisation('baseline', -1):.0f} % without, {utilisation('shock', -1):.0f} % with"
+    return f"utilisation: {before:.0f} % before the shock; {ends}"
 
 
 def _waiting(panel: Axes, result: Result) -> None:

@@ -1,4 +1,8 @@
-"""The manual's generated tables: ``python -m jevons.report.manual README.md`` rewrites them in place."""
+"""The manual's generated parts: ``python -m jevons.report.manual README.md`` rewrites them in place.
+
+Tables stand between ``<!-- table: NAME -->`` and ``<!-- end -->``; what a run prints between
+``<!-- run: NAME -->`` and ``<!-- end -->``, taken from ``out/NAME/summary.txt`` beside the file where that exists.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +17,7 @@ from jevons.scenario import field_table_markdown
 
 #: What stands between ``<!-- table: NAME -->`` and ``<!-- end -->``.
 TABLES: Mapping[str, Callable[[], str]] = {"fields": field_table_markdown}
+RUN = re.compile(r"(<!-- run: (?P<name>\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 MARKED = re.compile(r"(<!-- table: (?P<name>\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
@@ -25,6 +30,19 @@ def with_tables(text: str) -> str:
         If a mark names a table that does not exist.
     """
     return MARKED.sub(_table, text)
+
+
+def with_runs(text: str, place: Path) -> str:
+    """A text with its marked runs as they were last made below `place`; those not made stay as they are."""
+
+    def printed(match: re.Match[str]) -> str:
+        summary = place / "out" / match["name"] / "summary.txt"
+        if not summary.is_file():
+            return match[0]
+        command = f"$ jevons simulate scenarios/{match['name']}.toml"
+        return f"{match[1]}\n```text\n{command}\n{summary.read_text(encoding='utf-8')}```\n\n{match[3]}"
+
+    return RUN.sub(printed, text)
 
 
 def _table(match: re.Match[str]) -> str:
@@ -40,7 +58,7 @@ def main(arguments: Sequence[str]) -> int:
         for name in arguments:
             path = Path(name)
             text = path.read_text(encoding="utf-8")
-            made = with_tables(text)
+            made = with_runs(with_tables(text), path.parent)
             if made != text:
                 write_files(path.parent, {path.name: made.encode()})
     except JevonsError as error:

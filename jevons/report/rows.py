@@ -36,14 +36,8 @@ class Row:
 
     @property
     def width(self) -> Estimate | None:
-        """The change as its columns tell it, its interval that of the draws where there are any."""
-        if self.change is None or self.drawn_change is None:
-            return self.change
-        drawn = self.drawn_change
-        return Estimate(
-            mean=self.change.mean, low=drawn.low, high=drawn.high,
-            confidence=drawn.confidence, samples=drawn.samples, kind="draws",
-        )  # fmt: skip
+        """The change that is shown: the median of the draws where there are any, else that of the replications."""
+        return self.change if self.drawn_change is None else self.drawn_change
 
     def scaled(self) -> tuple[str, float | None, float, float]:
         """Unit with a prefix that suits the values, and the values in it."""

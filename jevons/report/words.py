@@ -66,7 +66,7 @@ def width(result: Result) -> str:
     """What the intervals of the table are of."""
     share = f"{100 * result.scenario.run.confidence:g} %"
     if result.draws is not None:
-        return f"[{share} of {result.draws.count} draws]"
+        return f"median [{share}] of draws"
     return f"[{share}, noise of {len(result.replications)} replications]"
 
 
@@ -261,7 +261,7 @@ def closed_form_sentence(result: Result) -> str:
         return ""
     gap = percents([result.closed_form_gap], signed=True)[0]
     return (
-        f"Draws are served in closed form, with the noise of the first replication; at the centre this puts "
+        f"Draws are served in closed form. At the centre, on the same random numbers, that puts "
         f"{resource(result)} with the shock over those without {gap} % off the simulation."
     )
 

@@ -1,0 +1,162 @@
+"""What the simulation costs on this machine: by replication, by million requests, by draw, and in which room.
+
+    python benchmarks/cost.py [SCENARIO]
+
+Prints and asserts nothing.  Times are those of the processor, best of several, in one process.
+"""
+
+from __future__ import annotations
+
+import cProfile
+import os
+import platform
+import pstats
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+import simpy
+
+import jevons.model
+from jevons.model import run_arms, shock_month
+from jevons.months import Month
+from jevons.randomness import Draws
+from jevons.scenario import ARMS, Arm, Scenario, load
+from jevons.serving import Day, engine
+
+ROOT = Path(__file__).resolve().parents[1]
+PACKAGE = Path(jevons.model.__file__).parent
+SCENARIO = ROOT / "scenarios" / "deepseek.toml"
+#: Requests of the days that measure the engine alone.
+SIZES = (3_000, 30_000, 100_000)
+REPEATS = 3
+DRAWS = Draws(seed=1, replication=0)
+
+Value = TypeVar("Value")
+
+
+def main(path: Path) -> None:
+    """Measure and print."""
+    scenario = load(path)
+    central = scenario.central()
+    print(f"$ python benchmarks/cost.py {path.name}")
+    versions = f"Python {platform.python_version()}, numpy {np.__version__}, simpy {simpy.__version__}"
+    print(f"{versions}, {os.cpu_count()} cores\n")
+    seconds, arms = measured(lambda: run_arms(central, 0, "simpy"))
+    draw, _ = measured(lambda: run_arms(central, 0, "closed_form"))
+    requests = sum(requests_simulated(month) for month in months_run(scenario, arms))
+    table(
+        ("main job", "", ""),
+        [
+            ("replication, simpy", f"{seconds:.2f} s", f"{requests:,} requests, {requests / seconds:,.0f}/s"),
+            ("a million of its requests", f"{1e6 * seconds / requests:.1f} s", "all else included"),
+            ("draw, closed form", f"{draw:.3f} s", f"{seconds / draw:.0f} to a replication"),
+            (f"{scenario.run.replications} replications", f"{scenario.run.replications * seconds:.1f} s", "one worker"),
+            (
+                f"{scenario.run.draws} draws",
+                f"{scenario.run.draws * draw:.1f} s",
+                "one worker, break-evens not counted",
+            ),
+        ],
+    )
+    table(("engine alone, one day", "s", "s a million"), [engine_row(central, size) for size in SIZES])
+    for name in ("simpy", "closed_form"):
+        table((f"where the time goes, {name}", "share", ""), shares(central, name))
+
+
+def measured(work: Callable[[], Value]) -> tuple[float, Value]:
+    """Least processor time of some runs, s, and what the last one gave."""
+    times = []
+    for _ in range(REPEATS):
+        start = time.process_time()
+        value = work()
+        times.append(time.process_time() - start)
+    return min(times), value
+
+
+def months_run(scenario: Scenario, arms: dict[Arm, list[Month]]) -> Iterator[Month]:
+    """Months that were simulated: those before the shock once, those after it in each arm."""
+    shock = shock_month(scenario)
+    yield from arms["baseline"][:shock]
+    for arm in ARMS:
+        yield from arms[arm][shock:]
+
+
+def requests_simulated(month: Month) -> int:
+    """Requests that the served days of a month simulated."""
+    return sum(day.flow.arrived for region in month.regions for day in region.days if day.flow is not None)
+
+
+def engine_row(scenario: Scenario, size: int) -> tuple[str, str, str]:
+    """Cost of a day of so many requests, served at full length by the single requests."""
+    day = busiest_day(scenario, size)
+
+    def serve() -> int:
+        env = simpy.Environment()
+        served: Any = env.run(until=engine("simpy")(env, day, DRAWS))
+        return int(served.flow.arrived)
+
+    seconds, requests = measured(serve)
+    return f"{requests:,} requests", f"{seconds:.2f}", f"{1e6 * seconds / requests:.1f}"
+
+
+def busiest_day(scenario: Scenario, size: int) -> Day:
+    """The weekday of the first month's first region, with so many requests and whole hours."""
+    kept: list[Day] = []
+
+    def keep(env: simpy.Environment, day: Day, draws: Draws) -> simpy.Event:
+        kept.append(day)
+        return engine("closed_form")(env, day, draws)
+
+    world = jevons.model.World(scenario, 0, "closed_form", {}, {})
+    world.serve = keep
+    world.run("baseline", 0, 1, world.opening())
+    first = kept[0]
+    return Day(
+        streams=first.streams,
+        serving=first.serving,
+        available_nodes=first.available_nodes,
+        requests_simulated=size,
+    )
+
+
+def shares(scenario: Scenario, name: str) -> list[tuple[str, str, str]]:
+    """Share of each room in the time of a replication, under a profiler, which makes small functions dearer."""
+    profile = cProfile.Profile()
+    profile.enable()
+    run_arms(scenario, 0, name)
+    profile.disable()
+    by_room: dict[str, float] = {}
+    stats: dict[tuple[str, int, str], tuple[int, int, float, float, object]] = pstats.Stats(profile).stats  # type: ignore[attr-defined]
+    for (file, _, _), (_, _, seconds, _, _) in stats.items():
+        by_room[room(file)] = by_room.get(room(file), 0.0) + seconds
+    total = sum(by_room.values())
+    ranked = sorted(by_room.items(), key=lambda item: -item[1])
+    return [(name, f"{100 * seconds / total:.0f} %", "") for name, seconds in ranked if seconds > 0.01 * total]
+
+
+def room(file: str) -> str:
+    """What a file belongs to: a room of the package, or a library."""
+    path = Path(file)
+    if path.is_relative_to(PACKAGE):
+        return "jevons." + path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+    return next((name for name in ("simpy", "numpy") if name in path.parts), "Python")
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Print rows in columns."""
+    widths = [max(len(row[i]) for row in (head, *rows)) for i in range(len(head))]
+    for row in (head, *rows):
+        first, *rest = (
+            cell.ljust(width) if i == 0 else cell.rjust(width)
+            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
+        )
+        print("  ".join([first, *rest]).rstrip())
+    print()
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]) if len(sys.argv) > 1 else SCENARIO)
