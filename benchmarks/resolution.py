@@ -1,6 +1,6 @@
 """What the resolution does to the answer: DeepSeek's day on thinned fleets, drawn to benchmarks/results/resolution.png.
 
-    python -m benchmarks.resolution
+python -m benchmarks.resolution
 """
 
 from __future__ import annotations

@@ -241,7 +241,9 @@ def day_of(scenario: Scenario) -> Day:
         serving=serving,
         available_nodes=supply.available_h100e(supply.opening(), 0) / serving.gpus_per_node,
         hours=24 if trace is None else max(1, ceil(float(trace.arrival_s[-1]) / SECONDS_PER_HOUR)),
-        seconds_per_hour=SECONDS_PER_HOUR if trace is not None else SECONDS_PER_MINUTE * scenario.run.sampled_minutes_per_hour,
+        seconds_per_hour=SECONDS_PER_HOUR
+        if trace is not None
+        else SECONDS_PER_MINUTE * scenario.run.sampled_minutes_per_hour,
         requests_simulated=scenario.run.resolution,
         trace=trace,
         keep_records=trace is not None,

@@ -79,9 +79,7 @@ def simulate(
         for number in range(scenario.run.replications)
     ]
     wanted = 0 if prices or usage or not scenario.uncertain else scenario.run.draws
-    chunks = [
-        (scenario, range(first, min(first + DRAWS_PER_JOB, wanted))) for first in range(0, wanted, DRAWS_PER_JOB)
-    ]
+    chunks = [(scenario, range(first, min(first + DRAWS_PER_JOB, wanted))) for first in range(0, wanted, DRAWS_PER_JOB)]
     with Workers(workers) as pool:
         replications = pool.map(replicate, jobs, lambda done: tell("replications", done, len(jobs)))
         outcomes = pool.map(
@@ -89,9 +87,7 @@ def simulate(
         )
         drawn = drawn_worlds(scenario, [one for chunk in outcomes for one in chunk]) if wanted else None
         found = () if drawn is None else hinges(scenario, drawn, pool.map)
-    return Result(
-        scenario=scenario, engine=engine, replications=tuple(replications), draws=drawn, hinges=found
-    )
+    return Result(scenario=scenario, engine=engine, replications=tuple(replications), draws=drawn, hinges=found)
 
 
 def replicate(job: Replication) -> dict[Arm, list[Month]]:

@@ -17,6 +17,8 @@ from jevons.units import KW_PER_MW, log_growth_per_month
 
 #: The stock of the start is divided into this many vintages of equal span.
 OPENING_VINTAGES = 20
+#: Orders answer the rental price by no more than this, in logs; what is more would overflow.
+LARGEST_LOG_RESPONSE = 10.0
 STANDARD_NORMAL = NormalDist()
 
 
@@ -170,16 +172,32 @@ def order_gap_h100e(
 
 
 def order_of_month(
-    fleet: Fleet, plan: RegionFleet, gpus: Mapping[str, Gpu], *, month: float, peak_needs: Sequence[float], draws: Draws
+    fleet: Fleet,
+    plan: RegionFleet,
+    gpus: Mapping[str, Gpu],
+    *,
+    month: float,
+    peak_needs: Sequence[float],
+    relative_rental: float = 1.0,
+    draws: Draws,
 ) -> Order | None:
-    """What the region orders this month, None when it orders nothing."""
+    """What the region orders this month, None when it orders nothing.
+
+    Parameters
+    ----------
+    peak_needs : sequence of float, shape (months so far,), H100e
+        Peak need of each month.
+    relative_rental : float
+        Rental price over its trend: compute that is dear is worth building for, and a glut is left to age.
+    """
     orders = plan.orders
     if orders is None:
         return None
     ahead = month + orders.lead_time.mean_months
     growth = forecast_growth_per_month(peak_needs, orders, plan.growth_before_per_year)
+    answer = exp(min(orders.rental_response * log(relative_rental), LARGEST_LOG_RESPONSE))
     wanted = order_gap_h100e(
-        target=orders.headroom * peak_needs[-1] * exp(growth * (ahead - month)),
+        target=orders.headroom * peak_needs[-1] * exp(growth * (ahead - month)) * answer,
         stock=stock_h100e(fleet, gpus, ahead),
         on_order=on_order_h100e(fleet, gpus),
         supply_line_weight=orders.supply_line_weight,

@@ -126,11 +126,18 @@ class RegionSupply:
         )
 
     def order(self, state: RegionState, month: int, draws: Draws) -> Order | None:
-        """What the region orders, None when it orders nothing."""
+        """What the region orders after a month, None when it orders nothing."""
         if state.fleet is None or self.plan is None:
             return None
         return order_of_month(
-            state.fleet, self.plan, self.gpus, month=month, peak_needs=state.peak_needs_h100e, draws=draws
+            state.fleet,
+            self.plan,
+            self.gpus,
+            month=month,
+            peak_needs=state.peak_needs_h100e,
+            # The state is that of the month's end, and its rental price already the next month's.
+            relative_rental=state.rental_usd_per_gpu_hour / rental_trend(self.scenario, self.name, month + 1),
+            draws=draws,
         )
 
     def with_order(self, state: RegionState, order: Order) -> RegionState:

@@ -177,4 +177,3 @@ def computed_month(served: Sequence[SegmentMonth], available_h100e: float) -> Se
         lost_share=1.0 - allocated / wanted if wanted > 0 else 0.0,
         latency_s={},
     )
-

@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+# On a shared machine an example may take long once; in CI the same examples come up every time, so that a failure
+# there is one of the change and not of the draw.  At home every run looks further.
+settings.register_profile("home", deadline=None)
+settings.register_profile("ci", deadline=None, derandomize=True)
+settings.load_profile("ci" if os.environ.get("CI") else "home")
 
 GOLDEN = Path(__file__).parent / "golden"
 

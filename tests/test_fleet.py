@@ -194,6 +194,15 @@ def test_an_order_by_hand():
     assert placed.gpus == pytest.approx(0.4 * 138.5 / 2.0)
 
 
+def test_an_order_answers_the_rental_price():
+    """Rental 1.5 times its trend at a response of 2: the target of 360 becomes 2.25 x 360 = 810, less 207.5."""
+    buyer = plan(orders=orders(headroom=1.2, rental_response=2.0))
+    placed = order_of_month(MIXED, buyer, GPUS, month=1.0, peak_needs=(300.0,), relative_rental=1.5, draws=DRAWS)
+
+    assert placed is not None
+    assert placed.gpus == pytest.approx((810.0 - 207.5) / 2.0)
+
+
 def test_an_order_foresees_what_retires_until_it_comes():
     """In month 2 for month 7, when only 7.5 H100e are left."""
     placed = order(month=2.0, headroom=1.2)

@@ -475,6 +475,21 @@ def test_compute_rises_if_and_only_if_demand_is_elastic_whatever_supply_does(a, 
     assert (shock > baseline) == (a > 1.0)
 
 
+@pytest.mark.parametrize("a", [0.6, 0.9, 1.1, 1.5])
+def test_a_fleet_that_answers_the_rental_price_is_elastic_in_the_long_run(a):
+    """Supply without limit: C1/C0 = g^(a-1), and the rental price back on its trend in both arms (model, section 5)."""
+    need = compute(arms_of(world(segment(price_elasticity=-a))), "baseline", 0) / HOURS_PER_DAY
+    ordered = orders(2.0, headroom=1.25, adjustment_per_month=0.3, rental_response=1.0)
+    plan = fleet(need / 0.8 / 1.5, growth_before_per_year=1.5, orders=ordered)
+    here = region(plan, scarcity_speed_per_month=0.2, floor_usd_per_gpu_hour=1e-4)
+    chat = segment(price_elasticity=-a, usage_growth_per_year=1.5)
+    arms = arms_of(world(chat, gain=3.0, months=72, regions={"here": here}))
+    rental = {arm: arms[arm][-1].regions[0].rental_usd_per_gpu_hour for arm in ("baseline", "shock")}
+
+    assert compute_ratio(arms) == pytest.approx(compute_ratio_isoelastic(3.0, a), rel=1e-3)
+    assert rental["shock"] == pytest.approx(rental["baseline"], rel=1e-3)
+
+
 def test_supply_without_limit_leaves_the_rental_price_on_its_trend():
     arms = arms_of(world(months=7, trend=Trend(hardware_gain_per_year=1.6)))
     rental = [m.regions[0].rental_usd_per_gpu_hour for m in arms["shock"]]

@@ -389,6 +389,13 @@ class Orders(Table):
     largest_growth_per_year: Uncertain = quantity(
         "1/year", "No forecast grows faster.", Range(at_least=1, at_most=1e3), 10.0
     )
+    rental_response: Uncertain = quantity(
+        "1",
+        "Rise of the fleet aimed at, in logs, for each log of the rental price over its trend, to which it leads back; "
+        "0 ignores it.",
+        Range(at_least=0, at_most=20),
+        0.0,
+    )
     allocation_per_month: Uncertain | None = quantity(
         "H100e/month",
         "What the vendor allocates at the start (foundry, packaging); no limit if not given.",
