@@ -54,6 +54,9 @@ _HOMES = {
     "simulate_day": "day",
 }
 
+#: What makes results, which should then know how to show themselves.
+_MAKERS = {"compare", "simulate", "simulate_day"}
+
 
 def __getattr__(name: str) -> object:
     if name == "__version__":
@@ -61,6 +64,8 @@ def __getattr__(name: str) -> object:
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     value: object = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+    if name in _MAKERS:
+        import_module(f"{__name__}.report.showing")
     globals()[name] = value
     return value
 

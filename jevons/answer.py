@@ -11,11 +11,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from math import exp, log
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import numpy as np
 
 from jevons.dates import month_start, months_between
+from jevons.display import Shown
+from jevons.hours import Hours, hours_of_months
 from jevons.model import shock_month
 from jevons.months import Month, RegionMonth, SegmentMonth
 from jevons.randomness import Floats
@@ -32,9 +34,6 @@ from jevons.rebound import (
 from jevons.results import Estimate, Series, SeriesBuilder
 from jevons.scenario import ARMS, Anchor, Arm, Scenario
 from jevons.units import DAYS_PER_MONTH
-
-if TYPE_CHECKING:
-    from jevons.hours import Hours
 
 Window = Literal["horizon", "cumulated"]
 
@@ -85,7 +84,7 @@ class AnchorFit:
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
-class Result:
+class Result(Shown):
     """What a scenario of kind market came to."""
 
     #: As it was given, distributions included.
@@ -288,19 +287,7 @@ class Result:
     @cached_property
     def hours(self) -> Hours:
         """The served days, hour by hour."""
-        from jevons.hours import hours_of_months
-
         return hours_of_months(self.replications, self.scenario, self.months)
-
-    def __repr__(self) -> str:
-        from jevons.report.text import summary_table
-
-        return summary_table(self)
-
-    def _repr_html_(self) -> str:
-        from jevons.report.html import summary_html
-
-        return summary_html(self)
 
 
 def headlines(month: Month) -> dict[str, float]:

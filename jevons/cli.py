@@ -275,6 +275,8 @@ def write(result: Result | DayResult, directory: Path) -> list[str]:
 
 def table_of(result: Result | DayResult) -> str:
     """The table of a result."""
+    import jevons.report.showing  # noqa: F401 (tells results how to show themselves)
+
     text = repr(result)
     return text if text.endswith("\n") else f"{text}\n"
 

@@ -12,6 +12,7 @@ import numpy as np
 
 from jevons.answer import Result
 from jevons.dates import month_start
+from jevons.display import Shown
 from jevons.draws import inputs_of_draw, outcome
 from jevons.errors import JevonsError, UsageError
 from jevons.model import shock_month
@@ -163,17 +164,12 @@ class Against:
         return [one.key for one in self.inputs if one.matters is False]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Comparison:
+@dataclass(frozen=True, kw_only=True, repr=False)
+class Comparison(Shown):
     """Several sides against the first of them."""
 
     first: Side
     others: tuple[Against, ...]
-
-    def __repr__(self) -> str:
-        from jevons.report.comparing import comparison_table
-
-        return comparison_table(self)
 
 
 def compare(results: Sequence[Result | Side]) -> Comparison:

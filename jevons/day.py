@@ -12,6 +12,7 @@ from typing import TextIO, cast
 import numpy as np
 import simpy
 
+from jevons.display import Shown
 from jevons.errors import UsageError
 from jevons.fleet import Power
 from jevons.hours import Hours, hours_of_day
@@ -33,7 +34,7 @@ FIT_ENGINE = "closed_form"
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
-class DayResult:
+class DayResult(Shown):
     """What a scenario of kind day came to."""
 
     #: As it was run: with the fitted headroom, if one was fitted.
@@ -156,11 +157,6 @@ class DayResult:
 
     def _estimate(self, values: Sequence[float]) -> Estimate:
         return Estimate.from_replications(values, self.scenario.run.confidence)
-
-    def __repr__(self) -> str:
-        from jevons.report.day_text import summary_table
-
-        return summary_table(self)
 
 
 def simulate_day(

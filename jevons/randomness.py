@@ -76,8 +76,8 @@ def normal_quantile(p: npt.ArrayLike) -> Floats:
 
     Examples
     --------
-    >>> float(normal_quantile(0.975))
-    1.959963984540054
+    >>> round(float(normal_quantile(0.975)), 12)
+    1.95996398454
     """
     probability = np.asarray(p, dtype=np.float64)
     q = probability - 0.5

@@ -18,7 +18,6 @@ from jevons.scenario.classes import (
     Rental,
     Resource,
     Run,
-    Scenario,
     Segment,
     Serving,
     Shock,
@@ -31,6 +30,7 @@ from jevons.scenario.classes import (
 from jevons.scenario.fields import Distribution, Table
 from jevons.scenario.reader import check, load, loads, prerequisites, starter
 from jevons.scenario.schema import FieldRow, field_table, field_table_markdown, json_schema
+from jevons.scenario.whole import Scenario
 
 __all__ = [
     "ARMS",

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import datetime as dt
 import json
-from collections.abc import Mapping
 from fnmatch import fnmatchcase
 from hashlib import sha256
 from typing import Any, Literal
 
 from pydantic import Field
 
-from jevons.errors import Problem, ScenarioError, UsageError
-from jevons.scenario.contents import distributions, numbers, plain, resolved, without
+from jevons.scenario.contents import distributions, numbers, plain
 from jevons.scenario.fields import (
     FACTOR,
     NEGATIVE,
@@ -27,11 +25,6 @@ from jevons.scenario.fields import (
     quantity,
     text,
 )
-from jevons.scenario.keys import path_of
-from jevons.scenario.merging import check_names, merged, nested
-from jevons.scenario.structure import known_keys
-from jevons.scenario.validation import checked, scenario_error
-from jevons.scenario.wording import Finding, suggestion
 
 EARLIEST = dt.date(1800, 1, 1)
 LATEST = dt.date(2200, 1, 1)
@@ -41,9 +34,6 @@ Form = Literal["isoelastic", "hill", "lognormal", "linear", "exponential", "deri
 Resource = Literal["gpu_hours", "energy_mwh", "usd"]
 Arm = Literal["baseline", "frozen", "shock"]
 ARMS: tuple[Arm, ...] = ("baseline", "frozen", "shock")
-
-#: Stands for the file in messages on values set by `Scenario.replace`.
-CHANGES = "replace"
 
 
 class Run(Table):
@@ -539,8 +529,8 @@ class Anchor(Table):
     text: str = Field(default="", description="What was observed, and by whom.")
 
 
-class Scenario(Table):
-    """A whole scenario, checked."""
+class ScenarioTables(Table):
+    """All tables of a scenario, and what they tell of themselves."""
 
     kind: Literal["market", "day"] = text("A market over months with a shock, or one served day.", "market")
     name: str = text("Short name, used for files.")
@@ -565,40 +555,6 @@ class Scenario(Table):
     def uncertain(self) -> dict[str, Distribution]:
         """The uncertain inputs, by dotted key."""
         return dict(distributions(self))
-
-    def at(self, values: Mapping[str, float]) -> Scenario:
-        """The scenario with these numbers for its uncertain inputs, and the medians of all others.
-
-        The numbers are not checked again: draws of a distribution are in the range of its field.
-
-        Raises
-        ------
-        UsageError
-            If a key is not that of an uncertain input.
-        """
-        remaining = dict(values)
-        scenario = resolved(self, remaining)
-        if remaining:
-            key = next(iter(remaining))
-            raise UsageError(f"{key}: is not an uncertain input{suggestion(key, self.uncertain)}")
-        return scenario
-
-    def central(self) -> Scenario:
-        """The scenario with each uncertain input at its median."""
-        return self.at({})
-
-    def replace(self, changes: Mapping[str, object]) -> Scenario:
-        """The scenario with other values, by dotted key; None takes away what was given.
-
-        Raises
-        ------
-        ScenarioError
-            If a key does not exist, a value is out of its range, or a rule between fields is broken.
-        """
-        tables = plain(self, given_only=True)
-        for key, value in changes.items():
-            tables = _changed(tables, key, value)
-        return checked(Scenario, tables, _in_changes)
 
     def canonical(self) -> dict[str, Any]:
         """Its whole content, defaults included, as what JSON can hold; equal for equal scenarios."""
@@ -627,29 +583,3 @@ class Scenario(Table):
     def assumed(self) -> list[str]:
         """Keys of the numbers that are assumptions."""
         return [key for key in self.numbers() if (self.source_of(key) or "").startswith("assumption")]
-
-
-def _changed(tables: dict[str, Any], key: str, value: object) -> dict[str, Any]:
-    try:
-        path = path_of(key)
-        check_names(Scenario, path, tables)
-    except ValueError as error:
-        raise ScenarioError([Problem(file=CHANGES, key="", message=str(error))]) from None
-    return merged(tables, nested(path, value)) if value is not None else _taken_away(tables, path)
-
-
-def _taken_away(tables: dict[str, Any], path: tuple[str, ...]) -> dict[str, Any]:
-    parent = tables
-    for key in path[:-1]:
-        inner = parent.get(key)
-        parent = inner if isinstance(inner, dict) else {}
-    known = known_keys(Scenario, path[:-1]) or tuple(parent)
-    if path[-1] not in known:
-        unknown = Finding(path=path, message=f"unknown key{suggestion(path[-1], known)}", is_key=True)
-        raise scenario_error([unknown], _in_changes)
-    kept: dict[str, Any] = without(tables, {path})
-    return kept
-
-
-def _in_changes(finding: Finding) -> Problem:
-    return Problem(file=CHANGES, key=finding.key, message=finding.message)

@@ -15,12 +15,12 @@ from pathlib import Path
 from typing import Any
 
 from jevons.errors import Problem, ScenarioError, UsageError
-from jevons.scenario.classes import Scenario
 from jevons.scenario.keys import KEY, KeyPath, path_of
 from jevons.scenario.merging import all_merged, check_names, nested
 from jevons.scenario.positions import FIRST, Position, positions
 from jevons.scenario.rules import NAME_RULE, is_name
 from jevons.scenario.validation import checked, shortened
+from jevons.scenario.whole import Scenario
 from jevons.scenario.wording import Finding, shown
 
 #: Larger files are refused before they are read; a scenario of many thousand lines has a tenth of this.

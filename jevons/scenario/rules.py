@@ -7,15 +7,12 @@ import re
 from collections.abc import Callable, Collection, Iterator
 from math import log
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from jevons.scenario.classes import Anchor, Region, ScenarioTables, Segment, Serving, Tokens, Workload
 from jevons.scenario.fields import TAIL, Distribution
 from jevons.scenario.keys import KeyPath
 from jevons.scenario.wording import Finding, shown, suggestion
 from jevons.units import HOURS_PER_DAY, MONTHS_PER_YEAR
-
-if TYPE_CHECKING:
-    from jevons.scenario.classes import Anchor, Region, Scenario, Segment, Serving, Tokens, Workload
 
 #: Shares must add up to 1 within this.
 SHARE_TOLERANCE = 1e-6
@@ -34,24 +31,24 @@ def is_name(name: str) -> bool:
     return _NAME.fullmatch(name) is not None
 
 
-def broken_rules(scenario: Scenario) -> Iterator[Finding]:
+def broken_rules(scenario: ScenarioTables) -> Iterator[Finding]:
     """Every rule between fields that a scenario breaks, in no particular order."""
     for rule in RULES:
         yield from rule(scenario)
 
 
-def _name(scenario: Scenario) -> Iterator[Finding]:
+def _name(scenario: ScenarioTables) -> Iterator[Finding]:
     if not is_name(scenario.name):
         yield _finding("name", NAME_RULE, scenario.name)
 
 
-def _not_empty(scenario: Scenario) -> Iterator[Finding]:
+def _not_empty(scenario: ScenarioTables) -> Iterator[Finding]:
     for room in ("segments", "regions"):
         if not getattr(scenario, room):
             yield _finding(room, "must hold at least one table")
 
 
-def _market(scenario: Scenario) -> Iterator[Finding]:
+def _market(scenario: ScenarioTables) -> Iterator[Finding]:
     if scenario.kind != "market":
         return
     if scenario.shock is None:
@@ -65,7 +62,7 @@ def _market(scenario: Scenario) -> Iterator[Finding]:
             yield _finding(("workloads", name, "trace"), "is for kind 'day' only")
 
 
-def _day(scenario: Scenario) -> Iterator[Finding]:
+def _day(scenario: ScenarioTables) -> Iterator[Finding]:
     if scenario.kind != "day":
         return
     if scenario.serving is None:
@@ -74,7 +71,7 @@ def _day(scenario: Scenario) -> Iterator[Finding]:
         yield _finding("regions", f"must hold exactly one region for kind 'day', not {len(scenario.regions)}")
 
 
-def _shock_date(scenario: Scenario) -> Iterator[Finding]:
+def _shock_date(scenario: ScenarioTables) -> Iterator[Finding]:
     if scenario.shock is None or scenario.kind != "market":
         return
     first, end = _month_after(scenario.run.start, 1), _month_after(scenario.run.start, scenario.run.months)
@@ -83,13 +80,13 @@ def _shock_date(scenario: Scenario) -> Iterator[Finding]:
         yield _finding("shock.date", rule, scenario.shock.date)
 
 
-def _names_of_the_shock(scenario: Scenario) -> Iterator[Finding]:
+def _names_of_the_shock(scenario: ScenarioTables) -> Iterator[Finding]:
     if scenario.shock is not None:
         yield from _unknown_names(("shock", "segment_reach"), scenario.shock.segment_reach, scenario.segments)
         yield from _unknown_names(("shock", "region_reach"), scenario.shock.region_reach, scenario.regions)
 
 
-def _each_segment(scenario: Scenario) -> Iterator[Finding]:
+def _each_segment(scenario: ScenarioTables) -> Iterator[Finding]:
     for name, segment in scenario.segments.items():
         path = ("segments", name)
         yield from _usage(path, segment, scenario)
@@ -98,7 +95,7 @@ def _each_segment(scenario: Scenario) -> Iterator[Finding]:
         yield from _usage_stays_finite(path, segment, scenario)
 
 
-def _usage(path: KeyPath, segment: Segment, scenario: Scenario) -> Iterator[Finding]:
+def _usage(path: KeyPath, segment: Segment, scenario: ScenarioTables) -> Iterator[Finding]:
     workload = scenario.workloads.get(segment.workload) if segment.workload is not None else None
     is_recorded = workload is not None and workload.trace is not None
     if segment.workload is not None and workload is None:
@@ -120,7 +117,7 @@ def _budget(path: KeyPath, segment: Segment) -> Iterator[Finding]:
         yield _finding((*path, "form"), f"{rule} ({shown(segment.tariff)})", segment.form)
 
 
-def _region_shares(path: KeyPath, segment: Segment, scenario: Scenario) -> Iterator[Finding]:
+def _region_shares(path: KeyPath, segment: Segment, scenario: ScenarioTables) -> Iterator[Finding]:
     shares, path = segment.region_share, (*path, "region_share")
     yield from _unknown_names(path, shares, scenario.regions)
     if not shares and len(scenario.regions) > 1:
@@ -129,7 +126,7 @@ def _region_shares(path: KeyPath, segment: Segment, scenario: Scenario) -> Itera
         yield _finding(path, f"must add up to 1, not {sum(shares.values()):.6g}")
 
 
-def _usage_stays_finite(path: KeyPath, segment: Segment, scenario: Scenario) -> Iterator[Finding]:
+def _usage_stays_finite(path: KeyPath, segment: Segment, scenario: ScenarioTables) -> Iterator[Finding]:
     years = scenario.run.months / MONTHS_PER_YEAR
     gain = _largest_log(scenario.shock.efficiency_gain) if scenario.shock is not None else 0.0
     trends = (scenario.trend.algorithmic_gain_per_year, scenario.trend.hardware_gain_per_year)
@@ -151,7 +148,7 @@ def _usage_stays_finite(path: KeyPath, segment: Segment, scenario: Scenario) -> 
         yield _finding((*path, key), rule, getattr(segment, key))
 
 
-def _growth(scenario: Scenario) -> Iterator[Finding]:
+def _growth(scenario: ScenarioTables) -> Iterator[Finding]:
     years = scenario.run.months / MONTHS_PER_YEAR
     for path, factor in _growth_factors(scenario):
         if factor is not None and years * _largest_log(factor) > log(LARGEST_GROWTH):
@@ -159,7 +156,7 @@ def _growth(scenario: Scenario) -> Iterator[Finding]:
             yield _finding(path, rule, factor)
 
 
-def _growth_factors(scenario: Scenario) -> Iterator[tuple[KeyPath, float | None]]:
+def _growth_factors(scenario: ScenarioTables) -> Iterator[tuple[KeyPath, float | None]]:
     for key in ("algorithmic_gain_per_year", "hardware_gain_per_year", "capability_gain_per_year"):
         yield ("trend", key), getattr(scenario.trend, key)
     for name, segment in scenario.segments.items():
@@ -171,7 +168,7 @@ def _growth_factors(scenario: Scenario) -> Iterator[tuple[KeyPath, float | None]
             yield ("regions", name, "fleet", "orders", key), getattr(region.fleet.orders, key)
 
 
-def _each_workload(scenario: Scenario) -> Iterator[Finding]:
+def _each_workload(scenario: ScenarioTables) -> Iterator[Finding]:
     for name, workload in scenario.workloads.items():
         path = ("workloads", name)
         yield from _requests(path, workload)
@@ -230,14 +227,14 @@ def _histogram(path: KeyPath, tokens: Tokens) -> Iterator[Finding]:
         yield _finding((*path, "sigma"), "is for lognormal components only, with mean")
 
 
-def _gpus(scenario: Scenario) -> Iterator[Finding]:
+def _gpus(scenario: ScenarioTables) -> Iterator[Finding]:
     for name, gpu in scenario.gpus.items():
         if gpu.idle_power_kw > gpu.power_kw:
             rule = f"must be at most power_kw, {gpu.power_kw:g}"
             yield _finding(("gpus", name, "idle_power_kw"), rule, gpu.idle_power_kw)
 
 
-def _each_region(scenario: Scenario) -> Iterator[Finding]:
+def _each_region(scenario: ScenarioTables) -> Iterator[Finding]:
     for name, region in scenario.regions.items():
         path = ("regions", name)
         yield from _rental(path, region)
@@ -258,7 +255,7 @@ def _rental(path: KeyPath, region: Region) -> Iterator[Finding]:
         yield _finding((*path, "floor_usd_per_gpu_hour"), rule, rental.floor_usd_per_gpu_hour)
 
 
-def _serving(scenario: Scenario) -> Iterator[Finding]:
+def _serving(scenario: ScenarioTables) -> Iterator[Finding]:
     serving = scenario.serving
     if serving is None:
         return
@@ -278,7 +275,7 @@ def _autoscaler(serving: Serving) -> Iterator[Finding]:
         yield _finding("serving.autoscaler.floor_nodes", f"must be at most ceiling_nodes, {ceiling:g}", floor)
 
 
-def _observed(scenario: Scenario) -> Iterator[Finding]:
+def _observed(scenario: ScenarioTables) -> Iterator[Finding]:
     observed = scenario.observed
     if observed is None:
         return
@@ -294,7 +291,7 @@ def _observed(scenario: Scenario) -> Iterator[Finding]:
         yield _finding("observed.speed_low_tokens_per_s", f"must be at most speed_high_tokens_per_s, {high:g}", low)
 
 
-def _each_anchor(scenario: Scenario) -> Iterator[Finding]:
+def _each_anchor(scenario: ScenarioTables) -> Iterator[Finding]:
     for name, anchor in scenario.anchors.items():
         path = ("anchors", name)
         yield from _anchor_period(path, anchor, scenario)
@@ -304,7 +301,7 @@ def _each_anchor(scenario: Scenario) -> Iterator[Finding]:
             yield _unknown_name((*path, "region"), anchor.region, scenario.regions)
 
 
-def _anchor_period(path: KeyPath, anchor: Anchor, scenario: Scenario) -> Iterator[Finding]:
+def _anchor_period(path: KeyPath, anchor: Anchor, scenario: ScenarioTables) -> Iterator[Finding]:
     start, end = scenario.run.start, _month_after(scenario.run.start, scenario.run.months)
     for key in ("start", "end"):
         date = getattr(anchor, key)
@@ -314,7 +311,7 @@ def _anchor_period(path: KeyPath, anchor: Anchor, scenario: Scenario) -> Iterato
         yield _finding((*path, "end"), f"must be after start, {anchor.start}", anchor.end)
 
 
-RULES: tuple[Callable[[Scenario], Iterator[Finding]], ...] = (
+RULES: tuple[Callable[[ScenarioTables], Iterator[Finding]], ...] = (
     _name,
     _not_empty,
     _market,

@@ -9,10 +9,10 @@ from typing import Any, Literal, get_args, get_origin
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from jevons.scenario.classes import Scenario
 from jevons.scenario.contents import plain
 from jevons.scenario.fields import Distribution, is_uncertain, range_of, unit_of
 from jevons.scenario.structure import is_by_name, table_of
+from jevons.scenario.whole import Scenario
 from jevons.scenario.wording import shown
 
 DRAFT = "https://json-schema.org/draft/2020-12/schema"

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
 from pydantic import ValidationError
 
 from jevons.errors import Problem, ScenarioError
+from jevons.scenario.classes import ScenarioTables
 from jevons.scenario.contents import without
 from jevons.scenario.keys import KeyPath
 from jevons.scenario.rules import broken_rules
 from jevons.scenario.wording import Finding, findings
 
-if TYPE_CHECKING:
-    from jevons.scenario.classes import Scenario
+Whole = TypeVar("Whole", bound=ScenarioTables)
 
 #: Most problems that are listed; what more there are is only counted.
 MOST_PROBLEMS = 100
@@ -27,7 +27,7 @@ SELF_CONTAINED = {"shock", "trend", "pricing", "observed", "sources"}
 NAMED_AND_SELF_CONTAINED = {"segments", "gpus", "regions", "anchors"}
 
 
-def checked(scenario: type[Scenario], tables: Mapping[str, Any], locate: Locate) -> Scenario:
+def checked(scenario: type[Whole], tables: Mapping[str, Any], locate: Locate) -> Whole:
     """The scenario that tables describe.
 
     Raises
@@ -63,7 +63,9 @@ def shortened(problems: list[Problem]) -> list[Problem]:
     return [*problems[:MOST_PROBLEMS], rest]
 
 
-def _rules_broken_besides(scenario: type[Scenario], tables: Mapping[str, Any], wrong: list[Finding]) -> list[Finding]:
+def _rules_broken_besides(
+    scenario: type[ScenarioTables], tables: Mapping[str, Any], wrong: list[Finding]
+) -> list[Finding]:
     values = [finding.path for finding in wrong if not finding.is_key]
     if not all(map(_is_self_contained, values)):
         return []

@@ -1,0 +1,13 @@
+"""Tells results how to show themselves; the doors of the package load it with what makes results."""
+
+from __future__ import annotations
+
+from jevons.answer import Result
+from jevons.comparison import Comparison
+from jevons.day import DayResult
+from jevons.display import show
+from jevons.report import comparing, day_text, html, text
+
+show(Result, text.summary_table, html.summary_html)
+show(DayResult, day_text.summary_table)
+show(Comparison, comparing.comparison_table)
