@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import multiprocessing
 import signal
+import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from contextlib import contextmanager
 from typing import TypeAlias, TypeVar
 
 from jevons.errors import UsageError
@@ -29,9 +31,14 @@ class Workers:
     def __enter__(self) -> Workers:
         return self
 
-    def __exit__(self, *error: object) -> None:
-        if self._pool is not None:
-            self._pool.shutdown(wait=True, cancel_futures=True)
+    def __exit__(self, error: type[BaseException] | None, *_: object) -> None:
+        if self._pool is None:
+            return
+        self._pool.shutdown(wait=error is None, cancel_futures=True)
+        if error is not None:
+            # Nobody waits for what they are at.
+            for process in multiprocessing.active_children():
+                process.terminate()
 
     def map(
         self, work: Callable[[Job], Outcome], jobs: Sequence[Job], tell: Callable[[int], None] = lambda _: None
@@ -39,7 +46,8 @@ class Workers:
         """The outcome of each job, in the order of the jobs; `tell` hears how many are done."""
         if self._pool is None:
             return list(_told((work(job) for job in jobs), tell))
-        futures: list[Future[Outcome]] = [self._pool.submit(work, job) for job in jobs]
+        with _interrupts_ignored():
+            futures: list[Future[Outcome]] = [self._pool.submit(work, job) for job in jobs]
         for _ in _told(as_completed(futures), tell):
             pass
         return [future.result() for future in futures]
@@ -52,5 +60,19 @@ def _told(items: Iterable[Outcome], tell: Callable[[int], None]) -> Iterator[Out
 
 
 def _ignore_interrupt() -> None:
-    # Ctrl-C reaches the whole group of processes; the parent alone answers it, and cancels what is left.
+    # Ctrl-C reaches the whole group of processes; the parent alone answers it, and ends the others.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+@contextmanager
+def _interrupts_ignored() -> Iterator[None]:
+    """Start processes that ignore Ctrl-C from their first moment on: what is ignored here is inherited."""
+    if threading.current_thread() is not threading.main_thread():
+        # Only the main thread may say how signals are met.
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
