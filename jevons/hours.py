@@ -28,7 +28,7 @@ FIGURES = (
     "provisioned_gpu_hours",
     "busy_gpu_hours",
     "wanted_gpu_hours",
-    "lent_gpu_hours",
+    "idle_gpu_hours",
     "utilisation",
     "share_of_capacity",
     "failures",
