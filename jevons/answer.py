@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from math import exp, log
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
@@ -34,6 +34,9 @@ from jevons.rebound import (
 from jevons.results import Estimate, Series, SeriesBuilder
 from jevons.scenario import ARMS, Anchor, Arm, Scenario
 from jevons.units import DAYS_PER_MONTH
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 Window = Literal["horizon", "cumulated"]
 
@@ -270,9 +273,24 @@ class Result(Shown):
         months = range(first, len(path))
         return float(np.interp(position, months, [log(path[month]) for month in months]))
 
+    @property
+    def probability_of_backfire(self) -> Estimate | None:
+        """Share of the draws whose rebound at the horizon is above 1; None without draws."""
+        return None if self.drawn is None else self.drawn.backfire
+
+    @property
+    def series(self) -> pd.DataFrame:
+        """Every monthly figure of every replication, one a row: a tidy data frame."""
+        return self.monthly.to_pandas()
+
+    @property
+    def hours(self) -> pd.DataFrame:
+        """The served days of every replication, one hour a row: a tidy data frame."""
+        return self.hourly.to_pandas()
+
     @cached_property
-    def series(self) -> Series:
-        """Every monthly figure of every replication, one a row."""
+    def monthly(self) -> Series:
+        """What `series` is made of, without pandas."""
         builder = SeriesBuilder()
         for replication, path in enumerate(self.replications):
             for arm in ARMS:
@@ -285,8 +303,8 @@ class Result(Shown):
         return builder.build()
 
     @cached_property
-    def hours(self) -> Hours:
-        """The served days, hour by hour."""
+    def hourly(self) -> Hours:
+        """What `hours` is made of, without pandas."""
         return hours_of_months(self.replications, self.scenario, self.months)
 
 

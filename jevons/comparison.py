@@ -105,7 +105,7 @@ class Side:
 def side(result: Result, name: str = "") -> Side:
     """A result as one side of a comparison."""
     scenario = result.scenario
-    return Side(name=name or scenario.name, scenario=scenario, engine=result.engine, series=result.series)
+    return Side(name=name or scenario.name, scenario=scenario, engine=result.engine, series=result.monthly)
 
 
 def _product(rows: Series, one: str, other: str) -> Series:

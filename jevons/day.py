@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from math import ceil, isnan
-from typing import TextIO, cast
+from typing import TYPE_CHECKING, TextIO, cast
 
 import numpy as np
 import simpy
@@ -26,6 +26,9 @@ from jevons.serving import Day, ServedDay, Stream, engine, reference_gpu_seconds
 from jevons.units import SECONDS_PER_HOUR, SECONDS_PER_MINUTE
 from jevons.workers import Progress, Workers
 from jevons.workload import Requests, read_trace
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 #: Headrooms that a fit tries.
 HEADROOMS = np.round(np.arange(0.70, 1.501, 0.005), 3)
@@ -140,9 +143,14 @@ class DayResult(Shown):
             return None
         return float(np.abs(self.hourly_nodes[hours] - observed[hours]).mean() / observed.mean())
 
+    @property
+    def hours(self) -> pd.DataFrame:
+        """The day, hour by hour, in each replication: a tidy data frame."""
+        return self.hourly.to_pandas()
+
     @cached_property
-    def hours(self) -> Hours:
-        """The day, hour by hour, in each replication."""
+    def hourly(self) -> Hours:
+        """What `hours` is made of, without pandas."""
         start, (region,) = self.scenario.run.start.isoformat(), self.scenario.regions
         return Hours(
             rows=[

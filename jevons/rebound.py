@@ -162,6 +162,18 @@ class Rebound:
     gross: Verdict
 
     @property
+    def mean(self) -> float | None:
+        """The rebound itself; None when it is not defined."""
+        return None if self.value is None else self.value.mean
+
+    @property
+    def interval(self) -> tuple[float, float] | None:
+        """Ends of its interval over replications; None when their width is not known."""
+        if self.value is None or self.value.low is None or self.value.high is None:
+            return None
+        return self.value.low, self.value.high
+
+    @property
     def regime(self) -> Regime | None:
         """The regime of the value, None when there is none."""
         return None if self.value is None else regime(self.value.mean)

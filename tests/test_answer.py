@@ -11,6 +11,7 @@ import pytest
 from worlds import SERVING, arms_of, budget, compute, fleet, orders, rebound_of, region, segment, world
 
 from jevons.answer import DrawnWorlds, Result, factors_of, headlines
+from jevons.ensemble import simulate
 from jevons.scenario import ARMS, Anchor, Pricing, Scenario, Trend
 from jevons.units import DAYS_PER_MONTH
 
@@ -186,15 +187,15 @@ def test_a_headline_that_is_nothing_has_no_change():
 
 def test_the_series_hold_every_month_of_every_arm():
     result = result_of(world(months=5), replications=2)
-    usage = result.series.select(arm="shock", metric="tokens_per_day", replication=1)
+    usage = result.monthly.select(arm="shock", metric="tokens_per_day", replication=1)
 
     assert usage.month.tolist() == ["2025-01-01", "2025-02-01", "2025-03-01", "2025-04-01", "2025-05-01"]
     assert usage.value == pytest.approx([3e9] * 2 + [3e9 * 7.0**1.3] * 3)
 
 
 def test_figures_that_a_region_does_not_have_are_left_out_of_the_series():
-    assert len(result_of(world()).series.select(metric="installed_h100e")) == 0
-    assert len(result_of(world(regions={"here": region(fleet(9.0))})).series.select(metric="installed_h100e")) == 12
+    assert len(result_of(world()).monthly.select(metric="installed_h100e")) == 0
+    assert len(result_of(world(regions={"here": region(fleet(9.0))})).monthly.select(metric="installed_h100e")) == 12
 
 
 # Anchors.
@@ -307,3 +308,23 @@ def test_without_draws_nothing_is_said_of_them():
 
     assert (result.drawn, result.drawn_cumulated, result.closed_form_gap) == (None, None, None)
     assert result.drawn_path_of_rebound() is None
+
+
+def test_the_frames_hold_what_the_files_hold():
+    """Rows and columns of series.csv and hours.csv, months as dates."""
+    result = result_of(world())
+
+    assert len(result.series) == len(result.monthly)
+    assert result.series["value"].tolist() == result.monthly.value.tolist()
+    assert len(result.hours) == len(result.hourly.rows)
+    assert "idle_gpu_hours" in result.hours.columns
+
+
+def test_a_rebound_has_a_mean_and_an_interval():
+    fleeting = world(regions={"here": region(fleet(9.0, orders=orders(3.0, 0.5)))}, months=12)
+    result = simulate(fleeting, engine="closed_form")
+
+    assert result.rebound.mean == result.rebound.value.mean
+    assert result.rebound.interval == (result.rebound.value.low, result.rebound.value.high)
+    assert result_of(world()).rebound.interval is None
+    assert result.probability_of_backfire is None

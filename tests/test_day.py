@@ -101,7 +101,7 @@ def test_workers_do_not_change_a_day():
     one, two = (simulate_day(scenario, workers=count) for count in (1, 2))
 
     assert repr(one) == repr(two)
-    assert repr(one.hours.rows) == repr(two.hours.rows)
+    assert repr(one.hourly.rows) == repr(two.hourly.rows)
 
 
 def test_another_seed_is_another_day():

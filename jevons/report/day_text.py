@@ -189,7 +189,7 @@ def write_run(result: DayResult, directory: str | Path) -> Sequence[str]:
     contents = {
         "summary.txt": summary_table(result).encode(),
         "summary.json": to_json(summary_json(result)).encode(),
-        "hours.csv": csv_bytes(result.hours.to_csv),
+        "hours.csv": csv_bytes(result.hourly.to_csv),
         **figure_files(result),
     }
     if result.days[0].records is not None:

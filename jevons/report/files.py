@@ -53,8 +53,8 @@ def write_run(result: Result, directory: str | Path) -> list[str]:
     contents = {
         "summary.txt": summary_table(result).encode(),
         "summary.json": to_json(summary_json(result)).encode(),
-        SERIES: csv_bytes(result.series.to_csv),
-        "hours.csv": csv_bytes(result.hours.to_csv),
+        SERIES: csv_bytes(result.monthly.to_csv),
+        "hours.csv": csv_bytes(result.hourly.to_csv),
         **figure_files(result),
     }
     return write_with_manifest(directory, contents, result.scenario, result.engine)
