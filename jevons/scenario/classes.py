@@ -229,7 +229,7 @@ class Segment(Table):
     )
 
     price_elasticity: Uncertain = quantity(
-        "1", "Long-run own-price elasticity of usage at the price of the start; negative.", NEGATIVE, -1.0
+        "1", "Long-run elasticity of usage with respect to the full price, at the start; negative.", NEGATIVE, -1.0
     )
     penetration: Uncertain = quantity(
         "1", "Forms hill and lognormal: usage at the start over usage at price zero.", PROPER_SHARE, 0.2
