@@ -389,6 +389,7 @@ REGION_FIGURES = (
     ("powered_h100e", "H100e"),
     ("on_order_h100e", "H100e"),
     ("ordered_h100e", "H100e/month"),
+    ("ordered_usd", "USD/month"),
     ("serving_gpu_hours_per_day", "H100e-h/day"),
     ("budget_gpu_hours_per_day", "H100e-h/day"),
     ("wanted_gpu_hours_per_day", "H100e-h/day"),

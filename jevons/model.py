@@ -292,6 +292,7 @@ class ArmRun:
             powered_h100e=has.powered_h100e if has.is_limited else None,
             on_order_h100e=supply.on_order_h100e(self.state.regions[region]),
             ordered_h100e=supply.order_h100e(order),
+            ordered_usd=supply.order_usd(order),
             serving_gpu_hours_per_day=served.gpu_hours,
             budget_gpu_hours_per_day=granted,
             wanted_gpu_hours_per_day=all_wanted,

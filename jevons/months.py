@@ -93,6 +93,8 @@ class RegionMonth:
     powered_h100e: float | None
     on_order_h100e: float
     ordered_h100e: float
+    #: What the month's order costs at the purchase price.
+    ordered_usd: float
     serving_gpu_hours_per_day: float
     budget_gpu_hours_per_day: float
     wanted_gpu_hours_per_day: float

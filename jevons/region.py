@@ -150,6 +150,10 @@ class RegionSupply:
         assert state.fleet is not None, "only a region with a fleet orders"
         return replace(state, fleet=delivered(state.fleet, order, self.gpus))
 
+    def order_usd(self, order: Order | None) -> float:
+        """What an order costs at the purchase price."""
+        return 0.0 if order is None else order.gpus * self.gpus[order.type].price_usd
+
     def order_h100e(self, order: Order | None) -> float:
         """Size of an order."""
         return 0.0 if order is None else order.gpus * self.gpus[order.type].h100e

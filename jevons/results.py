@@ -548,24 +548,6 @@ class SeriesBuilder:
         """Append a figure of one month."""
         self._rows.append((arm, replication, month, region, segment, metric, float(value), unit))
 
-    def add_path(
-        self,
-        months: Sequence[str],
-        values: Iterable[float],
-        *,
-        arm: str,
-        replication: int,
-        metric: str,
-        unit: str,
-        region: str = "",
-        segment: str = "",
-    ) -> None:
-        """Append a figure of several months, `values` in the order of `months`."""
-        self._rows.extend(
-            (arm, replication, month, region, segment, metric, float(value), unit)
-            for month, value in zip(months, values, strict=True)
-        )
-
     def build(self) -> Series:
         """The series of the rows so far."""
         return Series.of(self._rows)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from math import exp, inf, log
 
 import pytest
-from worlds import fleet, orders, region, world
+from worlds import GPU, fleet, orders, region, world
 
 from jevons.fleet import Order
 from jevons.randomness import Draws
@@ -83,6 +83,7 @@ def test_an_order_is_on_its_way_until_it_is_delivered():
 
     assert order == Order(type="gpu", gpus=pytest.approx(26.0), due_month=4.0)
     assert one.order_h100e(order) == pytest.approx(39.0)
+    assert one.order_usd(order) == pytest.approx(26.0 * GPU.price_usd)
     assert one.order_h100e(None) == 0.0
     waiting = one.with_order(state, order)
     assert one.on_order_h100e(waiting) == pytest.approx(39.0)

@@ -325,15 +325,10 @@ class TestShare:
 @pytest.fixture
 def series():
     builder = SeriesBuilder()
-    builder.add_path(
-        ["2025-01-01", "2025-02-01"],
-        np.array([26.25, 0.96]),
-        arm="shock",
-        replication=3,
-        metric="price",
-        unit="USD/Mtok",
-        segment="reasoning",
-    )
+    for month, price in (("2025-01-01", 26.25), ("2025-02-01", 0.96)):
+        builder.add(
+            arm="shock", replication=3, month=month, metric="price", value=price, unit="USD/Mtok", segment="reasoning"
+        )
     builder.add(arm="baseline", replication=4, month="2025-02-01", metric="nodes", value=227, unit="1", region="china")
     builder.add(arm="shock", replication=5, month="2025-02-01", metric="ttft", value=math.nan, unit="s")
     return builder.build()
@@ -402,16 +397,13 @@ class TestSeries:
         assert list(empty.rows()) == []
         assert empty.to_pandas().empty
 
-    def test_values_and_months_must_be_as_many(self):
-        with pytest.raises(ValueError, match="shorter"):
-            SeriesBuilder().add_path(["2025-01-01"], [], arm="shock", replication=0, metric="price", unit="1")
-
     def test_a_series_of_many_rows_is_quick(self):
         """200,000 rows built and a hundred selections, in a time that quadratic work could not keep."""
         builder = SeriesBuilder()
         months = [f"{2000 + year}-{month:02}-01" for year in range(10) for month in range(1, 13)]
         for replication in range(1667):
-            builder.add_path(months, range(120), arm="shock", replication=replication, metric="price", unit="1")
+            for value, month in enumerate(months):
+                builder.add(arm="shock", replication=replication, month=month, metric="price", value=value, unit="1")
         series = builder.build()
 
         assert len(series) == 200_040

@@ -11,6 +11,7 @@ import pytest
 import simpy
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from worlds import DAILY_PROFILE
 
 from jevons.randomness import Draws
 from jevons.scenario import Autoscaler, Failures, Serving, StepLaw, Tokens, Workload
@@ -21,38 +22,12 @@ from jevons.workload import read_trace
 
 TRACES = Path(__file__).parents[2] / "shared" / "data" / "traces"
 
-PROFILE = [
-    3.0,
-    2.0,
-    1.0,
-    1.0,
-    1.5,
-    2.5,
-    4.0,
-    6.0,
-    8.0,
-    9.0,
-    9.5,
-    9.0,
-    8.5,
-    9.0,
-    9.5,
-    9.0,
-    8.0,
-    7.5,
-    8.0,
-    8.5,
-    8.0,
-    7.0,
-    5.0,
-    4.0,
-]
 CHAT = Workload(
     input_tokens=Tokens(mean=[1800.0], sigma=[0.9]),
     output_tokens=Tokens(mean=[420.0], sigma=[0.7]),
     correlation=0.2,
     cached_share=0.4,
-    hourly_profile=PROFILE,
+    hourly_profile=DAILY_PROFILE,
 )
 SPLIT = Serving(
     step=StepLaw(base_s=0.03, per_sequence_s=2.5e-5),

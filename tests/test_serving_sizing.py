@@ -10,6 +10,7 @@ import pytest
 import simpy
 from hypothesis import given
 from hypothesis import strategies as st
+from worlds import DAILY_PROFILE
 
 from jevons.errors import UsageError
 from jevons.queueing import mmc_mean_waiting_time_s
@@ -28,37 +29,11 @@ SPLIT = Serving(
     prefill_tokens_per_s=32_000.0,
     prefill_lanes=4,
 )
-PROFILE = [
-    3.0,
-    2.0,
-    1.0,
-    1.0,
-    1.5,
-    2.5,
-    4.0,
-    6.0,
-    8.0,
-    9.0,
-    9.5,
-    9.0,
-    8.5,
-    9.0,
-    9.5,
-    9.0,
-    8.0,
-    7.5,
-    8.0,
-    8.5,
-    8.0,
-    7.0,
-    5.0,
-    4.0,
-]
 CHAT = Workload(
     input_tokens=Tokens(mean=[1800.0], sigma=[0.9]),
     output_tokens=Tokens(mean=[420.0], sigma=[0.7]),
     cached_share=0.4,
-    hourly_profile=PROFILE,
+    hourly_profile=DAILY_PROFILE,
 )
 DAY = Day(
     streams=(

@@ -57,6 +57,12 @@ SERVING = Serving(
     autoscaler=Autoscaler(interval_minutes=60.0, headroom=1.1),
 )
 
+#: Load of the hours from midnight: a quiet night, a full afternoon.
+DAILY_PROFILE = [
+    3.0, 2.0, 1.0, 1.0, 1.5, 2.5, 4.0, 6.0, 8.0, 9.0, 9.5, 9.0,
+    8.5, 9.0, 9.5, 9.0, 8.0, 7.5, 8.0, 8.5, 8.0, 7.0, 5.0, 4.0,
+]  # fmt: skip
+
 
 def segment(**changes: Any) -> Segment:
     """A metered segment of constant elasticity."""

@@ -11,7 +11,7 @@ from jevons.answer import Result, headlines
 from jevons.months import Month
 from jevons.report.numbers import COUNTS, PLAIN, SI, Prefixes, scale_of
 from jevons.results import Estimate
-from jevons.scenario import Arm, Segment
+from jevons.scenario import Arm
 
 #: Prices shown at most: those of the segments that the shock reaches most.
 MOST_PRICES = 4
@@ -73,11 +73,6 @@ def priced_segments(result: Result) -> list[str]:
     reach = {} if shock is None else shock.segment_reach
     ranked = sorted(served, key=lambda name: (-reach.get(name, 1.0), list(result.scenario.segments).index(name)))
     return ranked[:MOST_PRICES]
-
-
-def title_of(name: str, segment: Segment) -> str:
-    """Name of a segment in a sentence."""
-    return segment.title or name
 
 
 def _price(result: Result, segment: str) -> Row:

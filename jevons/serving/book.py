@@ -45,6 +45,11 @@ class Book:
         self.entered = [nan] * n
         self.arrived = 0
 
+    def restart(self, request: int, left: float) -> None:
+        """Send a request back to prefill with so many tokens left: what it has generated joins its prompt."""
+        self.prefill_tokens[request] += (self.output_tokens[request] - left) * self.input_weight[request]
+        self.output_tokens[request] = left
+
 
 class Line:
     """Requests that wait, interactive ones first, then in order of arrival; who runs out of patience is lost.

@@ -201,12 +201,9 @@ class Replicas:
     def interrupt(self, hit: set[int]) -> None:
         """Take sequences out whose node failed: what they have generated must be prefilled with the prompt again."""
         self.settle()
-        book = self.book
         for end, request in self.active:
             if request in hit:
-                left = max(end - self.token_clock, 0.0)
-                book.prefill_tokens[request] += (book.output_tokens[request] - left) * book.input_weight[request]
-                book.output_tokens[request] = left
+                self.book.restart(request, max(end - self.token_clock, 0.0))
                 self._remove(request)
         self.active = [entry for entry in self.active if entry[1] not in hit]
         heapify(self.active)
