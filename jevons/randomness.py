@@ -37,7 +37,8 @@ class Draws:
     def uniform(self, purpose: str, n: int, first: int = 0) -> Floats:
         """Uniform numbers in (0, 1), shape (n,): of the items `first` to `first + n - 1`."""
         skipped, within = divmod(first, NUMBERS_PER_STEP)
-        philox = np.random.Philox(key=self._key(purpose), counter=skipped)
+        lower, upper = self.key(purpose)
+        philox = np.random.Philox(key=lower + (upper << 64), counter=skipped)
         words = philox.random_raw(within + n)[within:]
         # 53 bits in the middle of their cells: 0 and 1 cannot come up, whose quantiles are infinite.
         return np.asarray(((words >> np.uint64(11)).astype(np.float64) + 0.5) * 2.0**-53)
@@ -50,9 +51,11 @@ class Draws:
         """Standard normal numbers, shape (n,)."""
         return normal_quantile(self.uniform(purpose, n, first))
 
-    def _key(self, purpose: str) -> int:
+    def key(self, purpose: str) -> tuple[int, int]:
+        """Key of Philox for a purpose, its lower and its upper 64 bits."""
         name = repr((self.seed, self.replication, self.place, purpose)).encode()
-        return int.from_bytes(blake2b(name, digest_size=16).digest(), "little")
+        digest = blake2b(name, digest_size=16).digest()
+        return int.from_bytes(digest[:8], "little"), int.from_bytes(digest[8:], "little")
 
 
 CENTRE_NUMERATOR = (3.3871328727963666080e0, 1.3314166789178437745e2, 1.9715909503065514427e3, 1.3731693765509461125e4, 4.5921953931549871457e4, 6.7265770927008700853e4, 3.3430575583588128105e4, 2.5090809287301226727e3)  # fmt: skip  # noqa: E501

@@ -13,10 +13,11 @@ from jevons.scenario import Failures, Serving, StepLaw, Workload
 from jevons.serving import Day, Stream, control
 from jevons.serving.book import Book
 from jevons.serving.colocated import Replicas
-from jevons.serving.control import ControlPlane, at_times
+from jevons.serving.control import ControlPlane, schedule_of
 from jevons.serving.crowd import Crowd
 from jevons.serving.disaggregated import Decode, Prefill
 from jevons.serving.sizing import Load
+from jevons.serving.timers import at_times
 from jevons.workload import Requests
 
 LOAD = Load(
@@ -129,9 +130,9 @@ def decoded(requests, serving=LANE, streams=None, nodes=1.0, then=()):
     """Book and stage once all have left; `then` is (time, what to do with the stage)."""
     env = simpy.Environment()
     book = book_of(serving, requests, streams or (stream(),))
-    stage = Decode(env, book, serving, Crowd(serving), 1000.0)
+    stage = Decode(env, book, serving, Crowd(serving))
     stage.switch(nodes, LOAD)
-    at_times(env, book.arrival, stage.join)
+    at_times(env, book.arrival, stage.arrive)
     at_times(env, [time for time, _ in then], lambda number: then[number][1](stage))
     env.run(until=1000.0)
     stage.settle()
@@ -238,8 +239,8 @@ def test_a_prompt_slows_the_sequence_beside_it():
     """
     env = simpy.Environment()
     book = book_of(BOTH, requests_of((0, 16, 7), (5, 8, 3)), (stream(),))
-    pool = Replicas(env, book, BOTH, Crowd(BOTH), 1000.0)
-    pool.switch(1.0, None)
+    pool = Replicas(env, book, BOTH, Crowd(BOTH))
+    pool.switch(1.0, LOAD)
     at_times(env, book.arrival, pool.arrive)
     env.run(until=100.0)
 
@@ -252,14 +253,14 @@ def test_two_replicas_prefill_two_prompts_and_a_sequence_meets_either_half_of_th
     """A decodes with 1 of 2 nodes in prefill, at batch 1/2: half its time 0.625 s a token, half 1.125 s."""
     env = simpy.Environment()
     book = book_of(BOTH, requests_of((0, 8, 50), (2, 80, 1)), (stream(),))
-    pool = Replicas(env, book, BOTH, Crowd(BOTH), 1000.0)
-    pool.switch(2.0, None)
+    pool = Replicas(env, book, BOTH, Crowd(BOTH))
+    pool.switch(2.0, LOAD)
     at_times(env, book.arrival, pool.arrive)
     env.run(until=4.0)
     pool.settle()
 
     # First token at 1; a second alone at batch 1/2; two seconds beside the prompt.
-    assert pool.token_clock == pytest.approx(1 / 0.625 + 2 * (0.5 / 0.625 + 0.5 / 1.125))
+    assert pool.token_clock.until((0, 0.0)) == pytest.approx(-(1 / 0.625 + 2 * (0.5 / 0.625 + 0.5 / 1.125)))
 
 
 # --- The control plane ---
@@ -269,10 +270,10 @@ class Recorder:
     """A fleet that writes down what it is told."""
 
     def __init__(self, env, decoding=()):
-        self.env, self.told, self.hit, self.present = env, [], [], list(decoding)
+        self.env, self.down, self.hit, self.present = env, [], [], list(decoding)
 
-    def switch(self, nodes, _):
-        self.told.append((self.env.now, nodes))
+    def under_repair(self, down):
+        self.down.append((self.env.now, down))
 
     def decoding(self):
         return self.present
@@ -296,13 +297,19 @@ class Plan:
         return np.array([10.0, 4.0, 4.0])
 
 
-def test_nodes_are_switched_when_the_plan_says_so():
-    env = simpy.Environment(initial_time=500.0)
-    fleet = Recorder(env)
-    ControlPlane(env, fleet, Plan(), LOAD, 500.0, 60.0)
-    env.run(until=700.0)
+def schedule(start_s):
+    """The plan on a clock of 60 s hours."""
+    day = Day(streams=(stream(),), serving=LANE, hours=2, seconds_per_hour=60.0)
+    return schedule_of(day, Plan(), LOAD, start_s)
 
-    assert fleet.told == [(500.0, 10.0), (560.0, 4.0), (620.0, 4.0)]
+
+def test_the_schedule_has_a_row_for_each_switch_and_each_hour():
+    rows = schedule(500.0)
+
+    assert rows.times_s.tolist() == [500.0, 560.0, 620.0]
+    assert rows.nodes(0).tolist() == [10.0, 4.0, 4.0]
+    assert rows.nodes(6).tolist() == [4.0, 0.0, 0.0]
+    assert [rows.row_at(time) for time in (500.0, 559.9, 560.0, 1e4)] == [0, 0, 1, 2]
 
 
 def test_a_failed_node_is_missing_until_its_repair_and_takes_its_share_with_it(monkeypatch):
@@ -310,14 +317,12 @@ def test_a_failed_node_is_missing_until_its_repair_and_takes_its_share_with_it(m
     monkeypatch.setattr(control, "poisson_times", lambda *_: (np.array([1]), np.array([1.5])))
     env = simpy.Environment()
     fleet = Recorder(env, decoding=range(4000))
-    plane = ControlPlane(env, fleet, Plan(), LOAD, 0.0, 60.0)
+    plane = ControlPlane(env, fleet, schedule(0.0))
     draws = Draws(seed=3, replication=0)
-    plane.fail_as(Failures(mtbf_days=50.0, repair_hours=0.2), draws)
+    plane.fail_as(Plan(), Failures(mtbf_days=50.0, repair_hours=0.2), 60.0, draws)
     env.run(until=1e4)
     repaired_s = 90 + 60 * 0.2 * float(draws.exponential("repair", 1)[0])
 
-    assert (90.0, 3.0) in fleet.told
-    assert fleet.told[-1][1] == 4.0
-    assert any(time == pytest.approx(repaired_s) and nodes == 4.0 for time, nodes in fleet.told)
+    assert fleet.down == [(90.0, 1), (pytest.approx(repaired_s), 0)]
     assert len(fleet.hit) == 1
     assert abs(len(fleet.hit[0]) - 1000) < 4 * (4000 * 0.25 * 0.75) ** 0.5

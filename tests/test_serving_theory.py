@@ -16,10 +16,10 @@ from jevons.randomness import Draws
 from jevons.scenario import Autoscaler, Serving, StepLaw, Tokens, Workload
 from jevons.serving import Day, Stream, engine
 from jevons.serving.book import Book
-from jevons.serving.control import at_times
 from jevons.serving.crowd import Crowd
 from jevons.serving.disaggregated import Decode, Prefill
 from jevons.serving.sizing import Load, nodes_needed
+from jevons.serving.timers import at_times
 from jevons.workload import Requests, poisson_requests
 
 pytestmark = pytest.mark.slow
@@ -92,9 +92,9 @@ def prefill_of(lanes):
 def decode_of(step, max_batch=1e6):
     def stages(env, book):
         serving = UNIT.model_copy(update={"step": step, "max_batch": max_batch})
-        stage = Decode(env, book, serving, Crowd(serving), 1e6)
+        stage = Decode(env, book, serving, Crowd(serving))
         stage.switch(1.0, LOAD)
-        return stage.join
+        return stage.arrive
 
     return stages
 
@@ -170,10 +170,10 @@ def test_a_tandem_of_two_queues_has_product_form():
 
     def tandem(env, book):
         prefill = Prefill(env, book, UNIT, Crowd(UNIT))
-        decode = Decode(env, book, UNIT, Crowd(UNIT), 1e6)
+        decode = Decode(env, book, UNIT, Crowd(UNIT))
         prefill.switch(1.0, LOAD)
         decode.switch(1.0, LOAD)
-        prefill.done = decode.join
+        prefill.done = decode.arrive
         return prefill.arrive
 
     first, second, correlations = [], [], []

@@ -15,22 +15,34 @@ sequences feel the expected q/m of the hour, by the law of large numbers over th
 from __future__ import annotations
 
 from heapq import heapify, heappop, heappush
-from math import floor, inf, isnan, ulp
+from math import floor, inf, isnan
+from operator import itemgetter
 
 import simpy
-from simpy.events import Timeout
 
 from jevons.scenario import Serving
 from jevons.serving.book import Book, Line, Tally
 from jevons.serving.crowd import Crowd
-from jevons.serving.disaggregated import FEWEST_LANES, SAME_TIME_S
+from jevons.serving.disaggregated import FEWEST_LANES
 from jevons.serving.sizing import Load
+from jevons.serving.timers import Alarm, Order
+from jevons.serving.virtual_time import VirtualClock, VirtualTime
+
+#: Rounding of a number of nodes that must not cost one.
+ROUNDING = 1e-9
+
+
+def prompt_slots(nodes: float, share: float) -> int:
+    """Prompts that may be in work at a time in a cell that stands for so many true nodes."""
+    if nodes <= 0:
+        return 0
+    return max(floor(share * nodes + ROUNDING), FEWEST_LANES if share < 1 else 1)
 
 
 class Replicas:
     """A pool of nodes that prefill and decode."""
 
-    def __init__(self, env: simpy.Environment, book: Book, serving: Serving, crowd: Crowd, end_s: float) -> None:
+    def __init__(self, env: simpy.Environment, book: Book, serving: Serving, crowd: Crowd) -> None:
         self.env = env
         self.book = book
         self.prefill_tally = Tally(book)
@@ -45,20 +57,20 @@ class Replicas:
         #: Uncached prompt tokens that a node is expected to get each second: what a thinned cell feels.
         self.expected_tokens_per_s = 0.0
         #: (virtual time at the end, request) of prompts and of sequences, with the clocks and their speeds.
-        self.prompts: list[tuple[float, int]] = []
-        self.active: list[tuple[float, int]] = []
-        self.prompt_clock = 0.0
-        self.token_clock = 0.0
+        self.prompts: list[tuple[VirtualTime, int]] = []
+        self.active: list[tuple[VirtualTime, int]] = []
+        self.prompt_clock = VirtualClock()
+        self.token_clock = VirtualClock()
         self.prompt_speed = 0.0
         self.token_speed = 0.0
         #: Slots of the batch that prompts have taken beforehand.
         self.prompt_mass = 0.0
         self.base_s = self.law.base_s
         self.at = env.now
-        self.armed = inf
-        self.timer = 0
-        self.tolerance_s = SAME_TIME_S + 8 * ulp(end_s)
-        self.prompt_tokens = 0.0
+        self.prompt_due = inf
+        self.token_due = inf
+        self.alarm = Alarm(env, self._ring, Order.DEPARTURE)
+        self.prefilled_tokens = 0.0
         self.busy_node_s = 0.0
 
     @property
@@ -68,30 +80,37 @@ class Replicas:
 
     def settle(self) -> None:
         """Carry both clocks and the areas on to now."""
-        now = self.env.now
-        span = now - self.at
-        if span:
-            self.prefill_tally.area_s += self.prefill_tally.inside * span
-            self.decode_tally.area_s += self.decode_tally.inside * span
-            if self.prompts:
-                self.prompt_clock += span * self.prompt_speed
-                self.prompt_tokens += span * self.prompt_speed * len(self.prompts)
-            tokens = span * self.token_speed if self.active else 0.0
-            self.token_clock += tokens
-            # Where a cell is one of many, the prompts in it say little of how many nodes are busy with prompts.
-            self.busy_node_s += min(self.crowd.felt_number + len(self.prompts) / self.crowd.share, self.nodes) * span
-            self.crowd.settle(span, tokens)
-            self.at = now
+        span = self.env.now - self.at
+        if span > 0:
+            self._pass(self.env.now, self._prompt_tokens_in(span), self._tokens_in(span))
 
-    def switch(self, nodes: float, load: Load | None) -> None:
-        """Serve on so many true nodes from now on, under an expected load if it is known."""
+    def _prompt_tokens_in(self, span_s: float) -> float:
+        tokens = span_s * self.prompt_speed if self.prompts else 0.0
+        self.prompt_clock.advance(tokens)
+        return tokens
+
+    def _tokens_in(self, span_s: float) -> float:
+        tokens = span_s * self.token_speed if self.active else 0.0
+        self.token_clock.advance(tokens)
+        return tokens
+
+    def _pass(self, now: float, prompt_tokens: float, tokens: float) -> None:
+        span = now - self.at
+        self.prefill_tally.area_s += self.prefill_tally.inside * span
+        self.decode_tally.area_s += self.decode_tally.inside * span
+        self.prefilled_tokens += prompt_tokens * len(self.prompts) / self.crowd.share
+        # Where a cell is one of many, the prompts in it say little of how many nodes are busy with prompts.
+        self.busy_node_s += min(self.crowd.felt_number + len(self.prompts) / self.crowd.share, self.nodes) * span
+        self.crowd.settle(span, tokens)
+        self.at = now
+
+    def switch(self, nodes: float, load: Load) -> None:
+        """Serve on so many true nodes from now on, under an expected load."""
         self.settle()
         self.nodes = nodes
-        if load is not None:
-            self.crowd.expect(load, nodes)
-            self.expected_tokens_per_s = float(load.prefill_tokens_per_s[0]) / nodes if nodes > 0 else 0.0
-        slots = floor(self.crowd.share * nodes + SAME_TIME_S)
-        self.prompt_slots = max(slots, FEWEST_LANES if self.crowd.share < 1 else 1) if nodes > 0 else 0
+        self.crowd.expect(load, nodes)
+        self.expected_tokens_per_s = float(load.prefill_tokens_per_s[0]) / nodes if nodes > 0 else 0.0
+        self.prompt_slots = prompt_slots(nodes, self.crowd.share)
         self._begin_waiting()
         self._retime()
 
@@ -121,7 +140,7 @@ class Replicas:
         # Whoever is in prefill does not give up; a slot of the batch is its own from here on.
         book.deadline[request] = inf
         self.prompt_mass += book.weight[request]
-        heappush(self.prompts, (self.prompt_clock + book.prefill_tokens[request], request))
+        heappush(self.prompts, (self.prompt_clock.after(book.prefill_tokens[request]), request))
 
     def _end_prompt(self, request: int) -> None:
         book = self.book
@@ -133,26 +152,24 @@ class Replicas:
                 book.step_wait[request] = self.base_s / 2
         self.prompt_mass -= book.weight[request]
         self.crowd.add(book.weight[request], book.context_tokens[request])
-        heappush(self.active, (self.token_clock + book.output_tokens[request], request))
+        heappush(self.active, (self.token_clock.after(book.output_tokens[request]), request))
 
     def _retime(self) -> None:
-        """Set both speeds to the batch, and the timer to the next end unless one goes off before it."""
+        """Set both speeds to the batch, and the alarm to the next end."""
+        self.prompt_due = self.token_due = inf
         if not self.prompts and not self.active:
+            self.alarm.stop()
             return
         if self.nodes <= 0:
             self.prompt_speed = self.token_speed = 0.0
+            self.alarm.stop()
             return
         self._set_speeds()
-        due = inf
         if self.prompts:
-            due = self.at + (self.prompts[0][0] - self.prompt_clock) / self.prompt_speed
+            self.prompt_due = self.at + self.prompt_clock.until(self.prompts[0][0]) / self.prompt_speed
         if self.active:
-            due = min(due, self.at + (self.active[0][0] - self.token_clock) / self.token_speed)
-        if due < self.armed:
-            self.armed = due
-            self.timer += 1
-            timer = Timeout(self.env, max(0.0, due - self.at), self.timer)
-            timer.callbacks.append(self._ring)
+            self.token_due = self.at + self.token_clock.until(self.active[0][0]) / self.token_speed
+        self.alarm.set(min(self.prompt_due, self.token_due))
 
     def _set_speeds(self) -> None:
         law = self.law
@@ -169,15 +186,25 @@ class Replicas:
         if self.active:
             self.token_speed = (1 - in_prefill) / self.base_s + in_prefill / long_s
 
-    def _ring(self, timer: simpy.Event) -> None:
-        if timer.value != self.timer:
-            return
-        self.armed = inf
-        self.settle()
-        near = self.tolerance_s
-        while self.prompts and self.prompts[0][0] - self.prompt_clock <= near * self.prompt_speed:
+    def _ring(self, due: float) -> None:
+        # A clock whose end is due stands at that end exactly; the other one goes on by its speed.
+        span, prompt_end, end = due - self.at, None, None
+        if self.prompt_due <= due:
+            prompt_end = self.prompts[0][0]
+            prompt_tokens = self.prompt_clock.until(prompt_end)
+            self.prompt_clock.jump(prompt_end)
+        else:
+            prompt_tokens = self._prompt_tokens_in(span)
+        if self.token_due <= due:
+            end = self.active[0][0]
+            tokens = self.token_clock.until(end)
+            self.token_clock.jump(end)
+        else:
+            tokens = self._tokens_in(span)
+        self._pass(due, prompt_tokens, tokens)
+        while self.prompts and self.prompts[0][0] == prompt_end:
             self._end_prompt(heappop(self.prompts)[1])
-        while self.active and self.active[0][0] - self.token_clock <= near * self.token_speed:
+        while self.active and self.active[0][0] == end:
             self._depart(heappop(self.active)[1])
         self._rest_where_empty()
         self._begin_waiting()
@@ -194,16 +221,17 @@ class Replicas:
     def _rest_where_empty(self) -> None:
         # Virtual clocks may begin anew where nobody is left, before they grow coarse.
         if not self.prompts:
-            self.prompt_clock = self.prompt_mass = 0.0
+            self.prompt_clock.reset()
+            self.prompt_mass = 0.0
         if not self.active:
-            self.token_clock = 0.0
+            self.token_clock.reset()
 
     def interrupt(self, hit: set[int]) -> None:
         """Take sequences out whose node failed: what they have generated must be prefilled with the prompt again."""
         self.settle()
-        for end, request in self.active:
+        for end, request in sorted(self.active, key=itemgetter(1)):
             if request in hit:
-                self.book.restart(request, max(end - self.token_clock, 0.0))
+                self.book.restart(request, max(self.token_clock.until(end), 0.0))
                 self._remove(request)
         self.active = [entry for entry in self.active if entry[1] not in hit]
         heapify(self.active)

@@ -10,20 +10,23 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from heapq import heapify, heappop, heappush
-from math import inf, isnan, ulp
+from math import inf, isnan
+from operator import itemgetter
 
+import numpy as np
+import numpy.typing as npt
 import simpy
-from simpy.events import Timeout
 
+from jevons.randomness import Floats
 from jevons.scenario import Serving
 from jevons.serving.book import Book, Line, Tally
 from jevons.serving.crowd import Crowd
 from jevons.serving.sizing import Load, prefill_node_seconds
+from jevons.serving.timers import Alarm, Order, ring_after
+from jevons.serving.virtual_time import VirtualClock, VirtualTime
 
 #: A thinned cell has at least as many lanes for prefill.
 FEWEST_LANES = 16
-#: Departures closer than this are one event, s.
-SAME_TIME_S = 1e-9
 
 
 class Prefill:
@@ -62,10 +65,9 @@ class Prefill:
         self.settle()
         self.nodes = nodes
         self.expected_busy = float(load.prefill_tokens_per_s[0]) * self.lane_s_per_token
-        lanes = self.share * nodes * self.lanes_per_node
-        self.lanes = max(round(lanes), FEWEST_LANES if self.share < 1 else 1) if nodes > 0 else 0
-        # Lanes are whole; at full size they are together as fast as the nodes.
-        self.slowness = self.lanes / lanes if self.share == 1 and lanes > 0 else 1.0
+        (self.lanes,), (self.slowness,) = (
+            numbers.tolist() for numbers in lanes_of_cell(np.array([nodes]), self.lanes_per_node, self.share)
+        )
         self._fill()
 
     def arrive(self, request: int) -> None:
@@ -87,13 +89,12 @@ class Prefill:
         self.busy += 1
         if isnan(self.book.prefill_start[request]):
             self.book.prefill_start[request] = self.at
-        end = Timeout(self.env, self.book.prefill_tokens[request] * self.lane_s_per_token * self.slowness, request)
-        end.callbacks.append(self._end)
+        service_s = self.book.prefill_tokens[request] * self.lane_s_per_token * self.slowness
+        ring_after(self.env, service_s, request, self._end, Order.PREFILLED)
 
-    def _end(self, end: simpy.Event) -> None:
+    def _end(self, request: int) -> None:
         self.settle()
         self.busy -= 1
-        request: int = end.value  # type: ignore[assignment]
         self.tally.leave(request, self.at)
         if self.line:
             self._fill()
@@ -103,10 +104,20 @@ class Prefill:
         self.tally.lose(request, self.at)
 
 
+def lanes_of_cell(nodes: Floats, lanes_per_node: int, share: float) -> tuple[npt.NDArray[np.int64], Floats]:
+    """Lanes that stand for those of so many true nodes, and the time a prompt takes over that on a true lane."""
+    true_lanes = share * nodes * lanes_per_node
+    fewest = FEWEST_LANES if share < 1 else 1
+    lanes = np.where(nodes > 0, np.maximum(np.rint(true_lanes), fewest), 0.0)
+    # Lanes are whole; at full size they are together as fast as the nodes.
+    slowness = np.divide(lanes, true_lanes, out=np.ones_like(lanes), where=(true_lanes > 0) & (share == 1))
+    return lanes.astype(np.int64), slowness
+
+
 class Decode:
     """Processor sharing in virtual time: V grows at the speed of a sequence; one that joins leaves at V + tokens."""
 
-    def __init__(self, env: simpy.Environment, book: Book, serving: Serving, crowd: Crowd, end_s: float) -> None:
+    def __init__(self, env: simpy.Environment, book: Book, serving: Serving, crowd: Crowd) -> None:
         self.env = env
         self.book = book
         self.tally = Tally(book)
@@ -115,28 +126,33 @@ class Decode:
         self.max_batch = serving.max_batch
         self.nodes = 0.0
         #: (V at the end, request) of those that decode.
-        self.active: list[tuple[float, int]] = []
-        self.virtual = 0.0
+        self.active: list[tuple[VirtualTime, int]] = []
+        self.clock = VirtualClock()
         self.step_s = inf
         self.at = env.now
-        #: Time of the timer that counts, and its number; a timer with another number is stale.
-        self.armed = inf
-        self.timer = 0
-        self.tolerance_s = SAME_TIME_S + 8 * ulp(end_s)
+        self.alarm = Alarm(env, self._ring, Order.DEPARTURE)
         self.prefilled_tokens = 0.0
         self.busy_node_s = 0.0
 
+    @property
+    def inside(self) -> int:
+        """Requests here, waiting or decoding."""
+        return self.tally.inside
+
     def settle(self) -> None:
         """Carry virtual time and the areas on to now."""
-        now = self.env.now
-        span = now - self.at
-        if span:
-            self.tally.area_s += self.tally.inside * span
-            self.busy_node_s += min(self.crowd.felt_number, self.nodes) * span
+        span = self.env.now - self.at
+        if span > 0:
             tokens = span / self.step_s if self.active else 0.0
-            self.virtual += tokens
-            self.crowd.settle(span, tokens)
-            self.at = now
+            self.clock.advance(tokens)
+            self._pass(self.env.now, tokens)
+
+    def _pass(self, now: float, tokens: float) -> None:
+        span = now - self.at
+        self.tally.area_s += self.tally.inside * span
+        self.busy_node_s += min(self.crowd.felt_number, self.nodes) * span
+        self.crowd.settle(span, tokens)
+        self.at = now
 
     def switch(self, nodes: float, load: Load) -> None:
         """Decode on so many true nodes from now on, under an expected load; the batch spreads over them."""
@@ -146,7 +162,7 @@ class Decode:
         self._admit_waiting()
         self._retime()
 
-    def join(self, request: int) -> None:
+    def arrive(self, request: int) -> None:
         """Take a request in whose prompt is done; nobody gives up who need not wait any more."""
         self.settle()
         self.tally.enter(request, self.at)
@@ -177,31 +193,28 @@ class Decode:
         # Prompts count as served with their first token: one that is lost before it was prefilled for nothing.
         self.prefilled_tokens += book.prefill_tokens[request] / self.crowd.share
         self.crowd.add(book.weight[request], book.context_tokens[request])
-        heappush(self.active, (self.virtual + book.output_tokens[request], request))
+        heappush(self.active, (self.clock.after(book.output_tokens[request]), request))
 
     def _retime(self) -> None:
-        """Set the speed to the batch, and the timer to the next departure unless one goes off before it."""
-        active = self.active
-        if not active:
-            return
-        self.step_s = self.crowd.step_s(self.nodes) if self.nodes > 0 else inf
-        due = self.at + (active[0][0] - self.virtual) * self.step_s
-        if due < self.armed:
-            self.armed = due
-            self.timer += 1
-            timer = Timeout(self.env, max(0.0, due - self.at), self.timer)
-            timer.callbacks.append(self._ring)
+        """Set the speed to the batch, and the alarm to the next departure."""
+        if not self.active:
+            self.alarm.stop()
+        elif self.nodes > 0:
+            self.step_s = self.crowd.step_s(self.nodes)
+            self.alarm.set(self.at + self.clock.until(self.active[0][0]) * self.step_s)
+        else:
+            self.step_s = inf
+            self.alarm.stop()
 
-    def _ring(self, timer: simpy.Event) -> None:
-        if timer.value != self.timer:
-            return
-        self.armed = inf
-        self.settle()
-        active, step_s = self.active, self.step_s
-        while active and (active[0][0] - self.virtual) * step_s <= self.tolerance_s:
-            self._depart(heappop(active)[1])
-        if not active:
-            self.virtual = 0.0
+    def _ring(self, due: float) -> None:
+        end = self.active[0][0]
+        tokens = self.clock.until(end)
+        self.clock.jump(end)
+        self._pass(due, tokens)
+        while self.active and self.active[0][0] == end:
+            self._depart(heappop(self.active)[1])
+        if not self.active:
+            self.clock.reset()
         if self.line:
             self._admit_waiting()
         self._retime()
@@ -217,14 +230,14 @@ class Decode:
     def interrupt(self, hit: set[int]) -> None:
         """Take requests out whose node failed: what they have generated must be prefilled with the prompt again."""
         self.settle()
-        for end, request in self.active:
+        for end, request in sorted(self.active, key=itemgetter(1)):
             if request in hit:
-                self.book.restart(request, max(end - self.virtual, 0.0))
+                self.book.restart(request, max(self.clock.until(end), 0.0))
                 self._remove(request)
         self.active = [entry for entry in self.active if entry[1] not in hit]
         heapify(self.active)
         if not self.active:
-            self.virtual = 0.0
+            self.clock.reset()
         self._admit_waiting()
         self._retime()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
@@ -12,7 +13,6 @@ from jevons.serving import sizing
 from jevons.serving.autoscaling import NodePlan
 from jevons.serving.book import Book, Tally
 from jevons.serving.interface import Day, Flow, Latencies, Records, ServedDay, StreamLatencies
-from jevons.serving.layouts import Totals
 from jevons.serving.sizing import Load
 from jevons.units import SECONDS_PER_HOUR
 from jevons.workload import Requests
@@ -70,47 +70,84 @@ def records_of(book: Book, requests: Requests, origin_s: float) -> Records:
     )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Counts:
+    """What is counted of the simulated requests, not yet scaled to the true fleet."""
+
+    #: Requests that arrived in each hour, those of them that gave up, tokens of those that left in it: shape (h, s).
+    requests: Floats
+    lost: Floats
+    input_tokens: Floats
+    cached_tokens: Floats
+    output_tokens: Floats
+    ttft_s: Latencies
+    tpot_s: Latencies
+    stream_latencies: StreamLatencies
+    user_speed_tokens_per_s: float
+
+
 def measured_day(
-    day: Day, plan: NodePlan, requests: Requests, records: Records, totals: list[Totals], failures_h: Floats, flow: Flow
+    day: Day,
+    plan: NodePlan,
+    counts: Counts,
+    totals: npt.ArrayLike,
+    failures_h: Floats,
+    flow: Flow,
+    records: Records | None = None,
 ) -> ServedDay:
     """The hours of the true fleet; `totals` were taken at the start of the day and at the end of each hour."""
     warm_up, share = day.warm_up_hours, day.share_simulated
     # Simulated requests to those of the true fleet in a true hour.
     scale = SECONDS_PER_HOUR / day.seconds_per_hour / share
+    done = np.diff(np.asarray(totals, dtype=np.float64), axis=0) / day.seconds_per_hour
+    served = Load(prefill_tokens_per_s=done[:, 0], decode_tokens_per_s=done[:, 1], context_tokens2_per_s=done[:, 2])
+    provisioned = plan.hourly_nodes()[warm_up:]
+    failed = failures_h[failures_h >= warm_up].astype(np.int64) - warm_up
+    return ServedDay(
+        requests=scale * counts.requests,
+        lost=scale * counts.lost,
+        input_tokens=scale * counts.input_tokens,
+        cached_tokens=scale * counts.cached_tokens,
+        output_tokens=scale * counts.output_tokens,
+        provisioned_node_hours=provisioned,
+        busy_node_hours=done[:, 3],
+        work_node_hours=sizing.nodes_needed(day.serving, served),
+        least_node_hours=sizing.least_nodes(day.serving, served),
+        desired_node_hours=plan.hourly_desired()[warm_up:],
+        idle_node_hours=sizing.idle_nodes(day, provisioned),
+        failures=np.bincount(failed, minlength=day.hours).astype(np.float64),
+        ttft_s=counts.ttft_s,
+        tpot_s=counts.tpot_s,
+        stream_latencies=counts.stream_latencies,
+        user_speed_tokens_per_s=counts.user_speed_tokens_per_s,
+        share_simulated=share,
+        flow=flow,
+        records=records if day.keep_records else None,
+    )
+
+
+def counts_of(day: Day, requests: Requests, records: Records) -> Counts:
+    """What there is to count of single requests, with exact percentiles."""
     n = len(records.arrival_s)
     arrived_in = _hour_of(records.arrival_s, day)
     departed_in = _hour_of(records.departure_s, day)
     inputs, cached, outputs = (
         tokens[:n] for tokens in (requests.input_tokens, requests.cached_tokens, requests.output_tokens)
     )
-    served = _served_load(day, totals)
-    provisioned = plan.hourly_nodes()[warm_up:]
     of_day = (arrived_in >= 0) & ~np.isnan(records.departure_s)
     ttft_s = (records.first_token_s - records.arrival_s)[of_day]
     decode_s = (records.departure_s - records.first_token_s)[of_day]
     tpot_s = decode_s / outputs[of_day]
-    return ServedDay(
-        requests=scale * _counts(day, arrived_in, records.stream, np.ones(n)),
-        lost=scale * _counts(day, arrived_in, records.stream, records.lost.astype(np.float64)),
-        input_tokens=scale * _counts(day, departed_in, records.stream, inputs),
-        cached_tokens=scale * _counts(day, departed_in, records.stream, cached),
-        output_tokens=scale * _counts(day, departed_in, records.stream, outputs),
-        provisioned_node_hours=provisioned,
-        busy_node_hours=np.diff([total.busy_node_s for total in totals]) / day.seconds_per_hour,
-        work_node_hours=sizing.nodes_needed(day.serving, served),
-        least_node_hours=sizing.least_nodes(day.serving, served),
-        desired_node_hours=plan.hourly_desired()[warm_up:],
-        idle_node_hours=sizing.idle_nodes(day, provisioned),
-        failures=np.bincount(failures_h[failures_h >= warm_up].astype(np.int64) - warm_up, minlength=day.hours).astype(
-            np.float64
-        ),
+    return Counts(
+        requests=_counts(day, arrived_in, records.stream, np.ones(n)),
+        lost=_counts(day, arrived_in, records.stream, records.lost.astype(np.float64)),
+        input_tokens=_counts(day, departed_in, records.stream, inputs),
+        cached_tokens=_counts(day, departed_in, records.stream, cached),
+        output_tokens=_counts(day, departed_in, records.stream, outputs),
         ttft_s=_latencies(day, arrived_in[of_day], ttft_s),
         tpot_s=_latencies(day, arrived_in[of_day], tpot_s),
         stream_latencies=_stream_latencies(day, records.stream[of_day], ttft_s, tpot_s, ttft_s + decode_s),
         user_speed_tokens_per_s=_ratio(float(outputs[of_day].sum()), float(decode_s.sum())),
-        share_simulated=share,
-        flow=flow,
-        records=records if day.keep_records else None,
     )
 
 
@@ -126,11 +163,6 @@ def _counts(day: Day, hour: npt.NDArray[np.int64], stream: npt.NDArray[np.int64]
     cells = hour[inside] * streams + stream[inside]
     sums = np.bincount(cells, amounts[inside], day.hours * streams).reshape(day.hours, streams)
     return np.asarray(sums, dtype=np.float64)
-
-
-def _served_load(day: Day, totals: list[Totals]) -> Load:
-    done = np.diff(np.array(totals), axis=0) / day.seconds_per_hour
-    return Load(prefill_tokens_per_s=done[:, 0], decode_tokens_per_s=done[:, 1], context_tokens2_per_s=done[:, 2])
 
 
 def _latencies(day: Day, hour: npt.NDArray[np.int64], values: Floats) -> Latencies:
