@@ -10,32 +10,53 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from math import ceil, inf, log2, sqrt
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import simpy
 
 from jevons.randomness import Draws, Floats
-from jevons.scenario import Tokens
+from jevons.scenario import Tokens, Workload
 from jevons.serving import sizing
 from jevons.serving.colocated import prompt_slots
 from jevons.serving.compiled import day as kernels
-from jevons.serving.compiled import replicas as decode_kernels
-from jevons.serving.compiled.draws import PURPOSES, Block, Source, draw_block
+from jevons.serving.compiled.draws import (
+    BELOW,
+    EXPECTED,
+    LAW_CACHED,
+    LAW_CORRELATION,
+    LAW_SIZE,
+    PURPOSES,
+    REACHED,
+    Source,
+    draw_block,
+)
 from jevons.serving.compiled.state import (
+    ARRIVED,
     BINS,
+    BLOCK_ROWS,
+    CACHED_TOKENS,
+    CELL_COLUMNS,
     DECODE_AREA,
     DECODE_TIME,
     DECODING,
+    DRAWN_SPAN,
     ENTERED,
+    FIRST_TOKEN,
     FREE,
     IN_BLOCK,
+    INPUT_TOKENS,
     LANES_AREA,
     LANES_TIME,
+    LOST,
     NO_MORE,
+    OUTPUT_TOKENS,
+    PREFILL_START,
     PROMPT,
     PROMPT_AREA,
     PROMPT_TIME,
+    REQUEST,
     ROW_COLUMNS,
     ROW_CONTEXT_PER_S,
     ROW_EXPECTED_LANES,
@@ -50,8 +71,14 @@ from jevons.serving.compiled.state import (
     ROW_STEP,
     ROW_TIME,
     ROW_TOKENS_PER_S,
+    SERVED_REQUESTS,
     STAGE,
-    Clock,
+    SUM_DECODE,
+    SUM_LATENCY,
+    SUM_TOKENS,
+    SUM_TPOT,
+    SUM_TTFT,
+    WAIT,
     Lanes,
     Law,
     Replicas,
@@ -61,13 +88,11 @@ from jevons.serving.compiled.state import (
     bin_edges_s,
 )
 from jevons.serving.control import ControlPlane, Schedule, schedule_of
-from jevons.serving.crowd import REQUESTS_AVERAGED, ROOM_FOR_NOISE
 from jevons.serving.disaggregated import lanes_of_cell
 from jevons.serving.forecast import actual_rates_per_s, expected_requests, number_expected, plan_of
 from jevons.serving.interface import Day, Flow, Latencies, Records, ServedDay, StreamLatencies
 from jevons.serving.layouts import nodes_of_cell, requests_per_token
 from jevons.serving.measurement import Counts, check, counts_of, measured_day
-from jevons.serving.sizing import Load
 from jevons.serving.timers import Order, at_times
 from jevons.workload import Requests
 
@@ -103,12 +128,6 @@ class CompiledDay:
         self.env = env
         self.day = day
         self.over: simpy.Event = env.event()
-        self.clock = Clock(
-            origin_s=day.warm_up_hours * day.seconds_per_hour,
-            hour_s=day.seconds_per_hour,
-            warm_up=day.warm_up_hours,
-            hours=day.warm_up_hours + day.hours,
-        )
         rates_per_s = actual_rates_per_s(day, draws)
         expected = expected_requests(day, rates_per_s)
         self.source = source_of(day, expected, draws)
@@ -118,12 +137,15 @@ class CompiledDay:
         self.plan = plan_of(day, rates_per_s, self._blocks())
         load = sizing.expected_load(day, rates_per_s, sizing.stream_moments(day))
         self.schedule = schedule_of(day, self.plan, load, 0.0)
-        self.law = law_of(day, load, number)
         self.rows = rows_of(day, self.schedule, 0)
-        self.lanes, self.replicas = opening(day, self.law, self.rows, expected)
-        self.block, self.run = self._opening_run(draws)
-        self.slots = Slots.of(len(self.run.came))
-        self.tallies = tallies_of(day, None if self.requests is None else len(self.requests))
+        wheels = Wheels.of(day, self.rows, number)
+        self.law = law_of(day, requests_per_token(day, load, number), wheels.fineness, self.requests is not None, draws)
+        self.run = self._opening_run()
+        self.slots = Slots.of(self.run.queue.shape[1])
+        self.lanes = Lanes.of(wheels.lanes_per_s, wheels.lane_buckets)
+        prompts = int(self.rows[:, ROW_PROMPT_SLOTS].max())
+        self.replicas = Replicas.of(wheels.replicas, max(1, prompts), wheels.buckets)
+        self.tallies = tallies_of(day, self.requests)
         self.control = ControlPlane(env, self, self.schedule)
         failures = day.serving.failures
         self.failures_h = np.empty(0)
@@ -142,66 +164,50 @@ class CompiledDay:
     def _blocks(self) -> Iterable[Requests]:
         return drawn_blocks(self.source, BLOCK) if self.requests is None else [self.requests]
 
-    def _opening_run(self, draws: Draws) -> tuple[Block, Run]:
-        """The requests that come first, and a run that has not begun."""
-        routed = self.law.routing == ROUTING["power_of_two"]
-        progress = np.zeros(7, dtype=np.int64)
+    def _opening_run(self) -> Run:
+        """A run that has not begun."""
+        progress = np.zeros(DRAWN_SPAN + 1)
         if self.requests is None:
-            size = BLOCK
-            block = empty_block(BLOCK, BLOCK if routed else 1)
+            block = np.zeros((BLOCK_ROWS, BLOCK))
         else:
-            size = len(self.requests)
-            arrays = {name: np.ascontiguousarray(getattr(self.requests, name)) for name in REQUEST_FIELDS}
-            places = draws.uniform("routing", 2 * size) if routed else np.zeros(2)
-            block = Block(**arrays, places=places.reshape(-1, 2))
-            progress[IN_BLOCK], progress[NO_MORE] = size, 1
-        slots = min(max(2 * size, 1), FEWEST_SLOTS)
-        run = Run(
-            progress=progress,
-            place=np.zeros(2),
-            scratch=np.empty((5, BLOCK if self.requests is None else 1)),
-            came_s=np.empty(slots),
-            came=np.empty(slots, dtype=np.int32),
-            done_s=np.empty(slots),
-            done=np.empty(slots, dtype=np.int32),
-            totals=np.zeros((self.day.hours + 1, 4)),
-        )
-        return block, run
+            block = np.array([getattr(self.requests, name) for name in REQUEST_FIELDS], dtype=np.float64)
+            progress[IN_BLOCK], progress[NO_MORE] = len(self.requests), 1
+        slots = min(max(2 * block.shape[1], 1), FEWEST_SLOTS)
+        return Run(progress, block, np.empty((2, slots, 2)), np.zeros((self.day.hours + 1, 4)))
 
     # The control plane's view.
 
+    @property
+    def _state(self) -> tuple[npt.NDArray[Any], ...]:
+        return (*self.law, *self.slots, *self.lanes, *self.replicas, *self.tallies)
+
     def advance(self) -> None:
         """Serve until now."""
-        while not kernels.advance(
-            self.slots, self.law, self.lanes, self.replicas, self.tallies, self.clock, self.rows,
-            self.source, self.block, self.run, self.env.now,
-        ):  # fmt: skip
-            self._grow()
-
-    def _grow(self) -> None:
-        size = 2 * len(self.slots.after)
-        self.slots = self.slots.grown(size)
-        self.run = self.run.grown(size)
+        scratch = np.empty((5, BLOCK if self.requests is None else 1))
+        while not kernels.advance(*self._state, *self.source, *self.run, self.rows, scratch, self.env.now):
+            size = 2 * len(self.slots.ints)
+            self.slots, self.run = self.slots.grown(size), self.run.grown(size)
 
     def under_repair(self, down: int) -> None:
         """Serve with what is left of the schedule's nodes when so many are under repair."""
         self.advance()
         self.rows = rows_of(self.day, self.schedule, down)
         row = self.rows[self.rows[:, ROW_IS_NOTE] == 0][self.schedule.row_at(self.env.now)]
-        kernels.switch(self.slots, self.law, self.lanes, self.replicas, self.tallies, row, self.env.now)
+        kernels.control(*self._state, row, NO_SLOTS, NOBODY_AGAIN, False, self.env.now)
 
     def decoding(self) -> list[int]:
         """Requests that decode."""
         self.advance()
-        found: list[int] = self.slots.request[self.slots.where[:, STAGE] == DECODING].tolist()
+        found: list[int] = self.slots.floats[self.slots.ints[:, STAGE] == DECODING, REQUEST].astype(np.int64).tolist()
         return found
 
     def interrupt(self, hit: set[int]) -> None:
         """Start those requests again: their node failed."""
-        again = (self.slots.where[:, STAGE] == DECODING) & np.isin(self.slots.request, list(hit))
+        requests = self.slots.floats[:, REQUEST]
+        again = (self.slots.ints[:, STAGE] == DECODING) & np.isin(requests, list(hit))
         slots = np.flatnonzero(again)
-        slots = slots[np.argsort(self.slots.request[slots])].astype(np.int32)
-        decode_kernels.interrupt(self.slots, self.law, self.replicas, self.tallies, self.env.now, slots, again)
+        slots = slots[np.argsort(requests[slots])].astype(np.int32)
+        kernels.control(*self._state, NO_ROW, slots, again, False, self.env.now)
         self.run.await_again(self.env.now, slots)
 
     # The close.
@@ -209,7 +215,7 @@ class CompiledDay:
     def _close(self, _: int) -> None:
         self.advance()
         self.control.closed = True
-        kernels.close(self.slots, self.law, self.lanes, self.replicas, self.tallies, self.env.now)
+        kernels.control(*self._state, NO_ROW, NO_SLOTS, NOBODY_AGAIN, True, self.env.now)
         self.over.succeed()
 
     def served(self) -> ServedDay:
@@ -224,14 +230,13 @@ class CompiledDay:
         return measured_day(self.day, self.plan, counts, self.run.totals, self.failures_h, flow, records)
 
     def _flow(self) -> Flow:
-        arrived, served, lost = (int(number) for number in self.tallies.flow)
-        stage = self.slots.where[:, STAGE]
-        spent_s = self.env.now - self.slots.hot[:, ENTERED]
-        done = self.replicas.floats.sum(axis=0)
+        stage = self.slots.ints[:, STAGE]
+        spent_s = self.env.now - self.slots.floats[:, ENTERED]
+        done, counted = self.replicas.floats.sum(axis=0), self.tallies.cells.sum(axis=0)
         return Flow(
-            arrived=arrived,
-            served=served,
-            lost=lost,
+            arrived=int(counted[ARRIVED]),
+            served=int(counted[SERVED_REQUESTS]),
+            lost=int(counted[LOST]),
             inside=int((stage != FREE).sum()),
             prefill_area_s=float(self.lanes.floats[LANES_AREA] + done[PROMPT_AREA]),
             prefill_time_s=float(self.lanes.floats[LANES_TIME] + done[PROMPT_TIME] + spent_s[stage == PROMPT].sum()),
@@ -240,26 +245,29 @@ class CompiledDay:
         )
 
     def _records(self, requests: Requests, n: int) -> Records:
-        times = self.tallies.records[:n] - self.clock.origin_s
+        # Who is still inside has begun its prefill, and may have its first token.
+        inside = np.flatnonzero(self.slots.ints[:, STAGE] != FREE)
+        of_inside = self.slots.floats[inside]
+        self.tallies.records[of_inside[:, REQUEST].astype(np.int64), 0] = of_inside[:, PREFILL_START]
+        self.tallies.records[of_inside[:, REQUEST].astype(np.int64), 1] = of_inside[:, FIRST_TOKEN] + of_inside[:, WAIT]
+        origin_s = self.day.warm_up_hours * self.day.seconds_per_hour
+        start_s, first_s, departure_s = self.tallies.records[:n, :3].T - origin_s
         return Records(
             arrival_s=requests.arrival_s[:n],
-            prefill_start_s=times[:, 0],
-            first_token_s=times[:, 1],
-            departure_s=times[:, 2],
-            lost=self.tallies.lost[:n].astype(np.bool_),
+            prefill_start_s=start_s,
+            first_token_s=first_s,
+            departure_s=departure_s,
+            lost=self.tallies.records[:n, 3] > 0,
             stream=requests.stream[:n],
         )
 
 
 # --- From the day to arrays -------------------------------------------------------------------------------------------
 
+#: Fields of `Requests` in the order of a block's rows.
 REQUEST_FIELDS = ("arrival_s", "stream", "input_tokens", "cached_tokens", "output_tokens")
-
-
-def empty_block(size: int, places: int) -> Block:
-    """Room for so many requests."""
-    floats = {name: np.empty(size) for name in REQUEST_FIELDS if name != "stream"}
-    return Block(**floats, stream=np.zeros(size, dtype=np.int64), places=np.zeros((places, 2)))
+#: What a control kernel is given for what does not change.
+NO_ROW, NO_SLOTS, NOBODY_AGAIN = np.empty(0), np.empty(0, dtype=np.int32), np.zeros(1, dtype=np.bool_)
 
 
 def drawn_blocks(source: Source, size: int) -> Iterator[Requests]:
@@ -267,47 +275,52 @@ def drawn_blocks(source: Source, size: int) -> Iterator[Requests]:
     place, scratch, before = np.zeros(2), np.empty((5, size)), 0
     n = size
     while n == size:
-        block = empty_block(size, 1)
-        n = draw_block(source, block, before, place, scratch)
+        block = np.zeros((BLOCK_ROWS, size))
+        n = draw_block(*source, block, before, place, scratch)
         before += n
-        yield Requests(**{name: getattr(block, name)[:n] for name in REQUEST_FIELDS})
+        arrival_s, stream, inputs, cached, outputs = block[:, :n]
+        yield Requests(
+            arrival_s=arrival_s,
+            stream=stream.astype(np.int64),
+            input_tokens=inputs,
+            cached_tokens=cached,
+            output_tokens=outputs,
+        )
 
 
 def source_of(day: Day, expected: Floats, draws: Draws) -> Source:
     """What the requests of a day are drawn from, of expected numbers of shape (t, s); of a trace, nothing."""
     if day.played is not None:
         expected = np.zeros((1, len(day.streams)))
-    sums = expected.sum(axis=1)
-    laws, sizes = token_laws(day)
+    spans = np.zeros((len(expected) + 1, BELOW + len(day.streams)))
+    spans[:-1, EXPECTED] = expected.sum(axis=1)
+    spans[1:, REACHED] = np.cumsum(spans[:-1, EXPECTED])
+    spans[:-1, BELOW:] = np.cumsum(expected, axis=1)
     return Source(
         keys=np.array([draws.key(purpose) for purpose in PURPOSES], dtype=np.uint64),
-        expected=sums,
-        reached=np.concatenate([[0.0], np.cumsum(sums)]),
-        below=np.cumsum(expected, axis=1),
-        spans=np.array([-day.warm_up_hours * day.seconds_per_hour, day.seconds_per_hour]),
-        shares=np.array([[stream.workload.correlation, stream.workload.cached_share] for stream in day.streams]),
-        laws=laws,
-        sizes=sizes,
+        spans=spans,
+        laws=token_laws(day),
+        times=np.array([-day.warm_up_hours * day.seconds_per_hour, day.seconds_per_hour]),
     )
 
 
-def token_laws(day: Day) -> tuple[Floats, npt.NDArray[np.int64]]:
-    """Token laws of the streams, and their sizes, as `Source` has them."""
-    rows, sizes = [], []
-    for stream in day.streams:
-        for tokens in (stream.workload.input_tokens, stream.workload.output_tokens):
-            law = token_law_rows(None if day.played is not None else tokens)
-            rows.append(law)
-            sizes.append(-len(law[0]) if tokens is not None and tokens.edges else len(law[0]))
-    table = np.zeros((len(rows), 3, max(len(law[0]) for law in rows)))
-    for law, row in zip(rows, table, strict=True):
-        row[:, : len(law[0])] = law
-    streams = len(day.streams)
-    return table.reshape(streams, 2, 3, -1), np.array(sizes, dtype=np.int64).reshape(streams, 2)
+def token_laws(day: Day) -> Floats:
+    """Token laws of the streams, as `Source` has them; of a trace, whose tokens are known, ones that stand for none."""
+    workloads = [Workload() if day.played is not None else stream.workload for stream in day.streams]
+    tokens = [tokens for workload in workloads for tokens in (workload.input_tokens, workload.output_tokens)]
+    rows = [token_law_rows(law) for law in tokens]
+    table = np.zeros((len(rows), 4, max(3, *(len(law[0]) for law in rows))))
+    for law, own, row in zip(tokens, rows, table, strict=True):
+        row[:3, : len(own[0])] = own
+        row[3, LAW_SIZE] = -len(own[0]) if law is not None and law.edges else len(own[0])
+    laws = table.reshape(len(workloads), 2, 4, -1)
+    laws[:, 0, 3, LAW_CORRELATION] = [workload.correlation for workload in workloads]
+    laws[:, 0, 3, LAW_CACHED] = [workload.cached_share for workload in workloads]
+    return laws
 
 
 def token_law_rows(tokens: Tokens | None) -> list[list[float]]:
-    """A token law as three rows; of a trace, whose tokens are known, one that stands for none."""
+    """A token law as three rows."""
     if tokens is None:
         return [[1.0], [0.0], [1.0]]
     if tokens.edges:
@@ -316,29 +329,42 @@ def token_law_rows(tokens: Tokens | None) -> list[list[float]]:
     return [list(tokens.mean), list(tokens.sigma), np.cumsum(tokens.weight).tolist()]
 
 
-def law_of(day: Day, load: Load, requests: float) -> Law:
-    """How the nodes of a day serve."""
-    serving, step, streams, share = day.serving, day.serving.step, day.streams, day.share_simulated
+def law_of(
+    day: Day, requests_per_token: float, fineness: int, keeps_records: bool, draws: Draws
+) -> tuple[Floats, Floats, npt.NDArray[np.uint64]]:
+    """How the nodes of a day serve: the numbers of `Law`, its streams, its key."""
+    serving, step, share = day.serving, day.serving.step, day.share_simulated
     colocated = serving.layout == "colocated"
-    return Law(
+    numbers = Law(
         colocated=colocated,
         routing=ROUTING[serving.routing],
-        base_s=float(step.base_s),
-        per_sequence_s=float(step.per_sequence_s),
-        per_kv_token_s=float(step.per_kv_token_s),
-        per_prefill_token_s=float(step.per_prefill_token_s),
-        chunk=float(serving.prefill_chunk_tokens),
-        max_batch=float(serving.max_batch),
+        keeps_records=keeps_records,
+        fineness=fineness,
+        warm_up=day.warm_up_hours,
+        hours=day.warm_up_hours + day.hours,
+        origin_s=day.warm_up_hours * day.seconds_per_hour,
+        hour_s=day.seconds_per_hour,
+        base_s=step.base_s,
+        per_sequence_s=step.per_sequence_s,
+        per_kv_token_s=step.per_kv_token_s,
+        per_prefill_token_s=step.per_prefill_token_s,
+        chunk=serving.prefill_chunk_tokens,
+        max_batch=serving.max_batch,
         lane_s_per_token=0.0 if colocated else sizing.prefill_node_seconds(serving) * serving.prefill_lanes,
-        lanes_share=float(share),
-        share=float(share) if serving.routing == "pooled" else 1.0,
-        requests_per_token=requests_per_token(day, load, requests),
-        input_weight=np.array([stream.input_weight for stream in streams], dtype=np.float64),
-        output_weight=np.array([stream.output_weight for stream in streams], dtype=np.float64),
-        interactive=np.array([stream.interactive for stream in streams], dtype=np.bool_),
-        patience_s=np.array([inf if stream.patience_s is None else stream.patience_s for stream in streams]),
-        averaged=float(REQUESTS_AVERAGED),
-        room_for_noise=float(ROOM_FOR_NOISE),
+        lanes_share=share,
+        share=share if serving.routing == "pooled" else 1.0,
+        requests_per_token=requests_per_token,
+        streams=None,
+        places_key=None,
+    )
+    streams = [
+        (one.input_weight, one.output_weight, one.interactive, inf if one.patience_s is None else one.patience_s)
+        for one in day.streams
+    ]
+    return (
+        np.array(numbers[:-2], dtype=np.float64),
+        np.array(streams, dtype=np.float64),
+        np.array(draws.key("routing"), dtype=np.uint64),
     )
 
 
@@ -377,24 +403,37 @@ def rows_of(day: Day, schedule: Schedule, down: int) -> Floats:
     return np.ascontiguousarray(both[np.argsort(both[:, ROW_TIME], kind="stable")])
 
 
-def opening(day: Day, law: Law, rows: Floats, expected: Floats) -> tuple[Lanes, Replicas]:
-    """Lanes and replicas with nobody in them, their wheels as fine as the expected load wants them."""
-    replicas = max(1, int(rows[:, ROW_REPLICAS].max()))
-    if day.played is not None:
-        number, hours = float(len(day.played)), day.hours
-    else:
-        number, hours = float(expected.sum(axis=1).max()), 1
-    per_s = number / (hours * day.seconds_per_hour)
-    known = sizing.stream_moments(day)
-    prompt_s = max(moments.uncached_tokens for moments in known) * law.lane_s_per_token
-    lanes_per_s = max(per_s / IN_A_BUCKET, 1e-6)
-    # Sequences that leave with each token a replica's clock counts: a bucket holds those of so many tokens.
-    tokens = max(max(moments.output_tokens for moments in known), 1.0)
-    step_s = rows[:, ROW_STEP][np.isfinite(rows[:, ROW_STEP])].max(initial=0.0)
-    fineness = round(log2(max(per_s * step_s / replicas / IN_A_BUCKET, 1e-6)))
-    return Lanes.of(lanes_per_s, buckets(4 * prompt_s * lanes_per_s, 1)), Replicas.of(
-        replicas, max(1, int(rows[:, ROW_PROMPT_SLOTS].max())), fineness, buckets(4 * tokens * 2.0**fineness, replicas)
-    )
+class Wheels(NamedTuple):
+    """How fine the wheels are, so that a bucket holds a few requests at the expected load; it moves no result."""
+
+    replicas: int
+    lanes_per_s: float
+    lane_buckets: int
+    #: log2 of the buckets to a token.
+    fineness: int
+    buckets: int
+
+    @classmethod
+    def of(cls, day: Day, rows: Floats, requests: float) -> Wheels:
+        """The wheels of a day on which so many requests are simulated."""
+        replicas = max(1, int(rows[:, ROW_REPLICAS].max()))
+        # Twice the mean: about the peak.
+        per_s = 2 * requests / day.duration_s
+        known = sizing.stream_moments(day)
+        lane_s_per_token = sizing.prefill_node_seconds(day.serving) * day.serving.prefill_lanes
+        prompt_s = max(one.uncached_tokens for one in known) * lane_s_per_token
+        lanes_per_s = max(per_s / IN_A_BUCKET, 1e-9)
+        # Sequences that leave with each token that a replica's clock counts.
+        step_s = rows[:, ROW_STEP][np.isfinite(rows[:, ROW_STEP])].max(initial=0.0)
+        fineness = round(log2(max(per_s * step_s / replicas / IN_A_BUCKET, 2.0**-40)))
+        tokens = max(one.output_tokens for one in known)
+        return cls(
+            replicas=replicas,
+            lanes_per_s=lanes_per_s,
+            lane_buckets=buckets(4 * prompt_s * lanes_per_s, 1),
+            fineness=fineness,
+            buckets=buckets(4 * tokens * 2.0**fineness, replicas),
+        )
 
 
 def buckets(wanted: float, wheels: int) -> int:
@@ -403,22 +442,15 @@ def buckets(wanted: float, wheels: int) -> int:
     return 1 << ceil(log2(min(max(wanted, FEWEST_BUCKETS), most)))
 
 
-def tallies_of(day: Day, kept: int | None) -> Tallies:
-    """Nothing counted yet; single requests are kept if their number is given, else histograms are."""
-    hours, streams = day.warm_up_hours + day.hours, len(day.streams)
-    bins = BINS if kept is None else 1
-    records = np.full((1 if kept is None else kept + 1, 3), np.nan)
+def tallies_of(day: Day, kept: Requests | None) -> Tallies:
+    """Nothing counted yet; of requests that are kept single records are, else histograms."""
+    cells = (day.warm_up_hours + day.hours) * len(day.streams)
+    records = np.zeros((0 if kept is None else len(kept), 4))
+    records[:, :3] = np.nan
     return Tallies(
-        arrivals=np.zeros((2, hours * streams)),
-        tokens=np.zeros((3, hours * streams)),
-        latency=np.zeros((3, hours)),
-        by_stream=np.zeros((6, streams)),
-        ttft=np.zeros((hours, bins), dtype=np.int64),
-        tpot=np.zeros((hours, bins), dtype=np.int64),
-        stream_ttft=np.zeros((streams, bins), dtype=np.int64),
+        cells=np.zeros((cells, CELL_COLUMNS)),
+        bins=np.zeros((2, cells if kept is None else 0, BINS), dtype=np.int32),
         records=records,
-        lost=np.zeros(len(records), dtype=np.int8),
-        flow=np.zeros(3, dtype=np.int64),
     )
 
 
@@ -427,26 +459,29 @@ def tallies_of(day: Day, kept: int | None) -> Tallies:
 
 def counts_of_tallies(day: Day, tallies: Tallies) -> Counts:
     """What was counted, with percentiles from histograms: within 0.2 % of exact ones."""
-    warm_up, shape = day.warm_up_hours, (-1, len(day.streams))
-    requests, lost = (numbers.reshape(shape)[warm_up:] for numbers in tallies.arrivals)
-    inputs, cached, outputs = (numbers.reshape(shape)[warm_up:] for numbers in tallies.tokens)
-    served, ttft_s, tpot_s = tallies.latency[:, warm_up:]
-    number, first_s, token_s, latency_s, decode_s, tokens = tallies.by_stream
+    streams = len(day.streams)
+    cells = tallies.cells.reshape(-1, streams, CELL_COLUMNS)[day.warm_up_hours :]
+    bins = tallies.bins.reshape(2, -1, streams, BINS)[:, day.warm_up_hours :]
+    by_hour, by_stream, of_day = cells.sum(axis=1), cells.sum(axis=0), cells.sum(axis=(0, 1))
+
+    def mean(sums: Floats, what: int) -> Floats:
+        return ratio(sums[:, what], sums[:, SERVED_REQUESTS])
+
     return Counts(
-        requests=requests,
-        lost=lost,
-        input_tokens=inputs,
-        cached_tokens=cached,
-        output_tokens=outputs,
-        ttft_s=latencies_of_bins(ratio(ttft_s, served), tallies.ttft[warm_up:]),
-        tpot_s=latencies_of_bins(ratio(tpot_s, served), tallies.tpot[warm_up:]),
+        requests=cells[:, :, ARRIVED],
+        lost=cells[:, :, LOST],
+        input_tokens=cells[:, :, INPUT_TOKENS],
+        cached_tokens=cells[:, :, CACHED_TOKENS],
+        output_tokens=cells[:, :, OUTPUT_TOKENS],
+        ttft_s=latencies_of_bins(mean(by_hour, SUM_TTFT), bins[0].sum(axis=1)),
+        tpot_s=latencies_of_bins(mean(by_hour, SUM_TPOT), bins[1].sum(axis=1)),
         stream_latencies=StreamLatencies(
-            mean_ttft_s=ratio(first_s, number),
-            p95_ttft_s=np.array([quantile_of_bins(bins, 0.95) for bins in tallies.stream_ttft]),
-            mean_tpot_s=ratio(token_s, number),
-            mean_latency_s=ratio(latency_s, number),
+            mean_ttft_s=mean(by_stream, SUM_TTFT),
+            p95_ttft_s=np.array([quantile_of_bins(own, 0.95) for own in bins[0].sum(axis=0)]),
+            mean_tpot_s=mean(by_stream, SUM_TPOT),
+            mean_latency_s=mean(by_stream, SUM_LATENCY),
         ),
-        user_speed_tokens_per_s=float(ratio(tokens.sum(keepdims=True), decode_s.sum(keepdims=True))[0]),
+        user_speed_tokens_per_s=float(ratio(of_day[[SUM_TOKENS]], of_day[[SUM_DECODE]])[0]),
     )
 
 

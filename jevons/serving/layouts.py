@@ -215,9 +215,7 @@ def _decoding(pool: Pooled | Routed) -> list[int]:
     return [request for part in pool.parts for _, request in part.active]
 
 
-def fleet_of(
-    env: simpy.Environment, book: Book, day: Day, load: Load, requests: float, draws: Draws
-) -> ServingFleet:
+def fleet_of(env: simpy.Environment, book: Book, day: Day, load: Load, requests: float, draws: Draws) -> ServingFleet:
     """The fleet that a scenario describes, for so many requests as are expected."""
     serving, share = day.serving, day.share_simulated
     part = Decode if serving.layout == "disaggregated" else Replicas

@@ -10,17 +10,27 @@ from jevons.serving.compiled.state import (
     BINS,
     BINS_PER_OCTAVE_LOG2,
     CACHED,
+    CACHED_TOKENS,
     CELL,
     FIRST_OCTAVE,
     FIRST_TOKEN,
     FREE,
+    FREE_SLOT,
     INPUT,
+    INPUT_TOKENS,
     LOST,
     OUTPUT,
+    OUTPUT_TOKENS,
     PREFILL_START,
+    REQUEST,
     SERVED_REQUESTS,
     STAGE,
     STREAM,
+    SUM_DECODE,
+    SUM_LATENCY,
+    SUM_TOKENS,
+    SUM_TPOT,
+    SUM_TTFT,
     WAIT,
 )
 
@@ -39,56 +49,47 @@ def bin_of(seconds):  # type: ignore[no-untyped-def]
 @inner
 def release(slots, slot):  # type: ignore[no-untyped-def]
     """Make a slot free."""
-    slots.where[slot, STAGE] = FREE
-    slots.free[slots.n_free[0]] = slot
+    slots.ints[slot, STAGE] = FREE
+    slots.ints[slots.n_free[0], FREE_SLOT] = slot
     slots.n_free[0] += 1
 
 
 @inner
-def lose(slots, tallies, slot):  # type: ignore[no-untyped-def]
+def lose(slots, law, tallies, slot):  # type: ignore[no-untyped-def]
     """Count a request that gave up."""
-    tallies.flow[LOST] += 1
-    tallies.arrivals[1, slots.where[slot, CELL]] += 1
-    if len(tallies.lost) > 1:
-        request = slots.request[slot]
-        tallies.lost[request] = 1
-        tallies.records[request, 0] = slots.cold[slot, PREFILL_START]
+    tallies.cells[slots.ints[slot, CELL], LOST] += 1
+    if law.keeps_records:
+        request = int(slots.floats[slot, REQUEST])
+        tallies.records[request, 0] = slots.floats[slot, PREFILL_START]
+        tallies.records[request, 3] = 1.0
     release(slots, slot)
 
 
 @inner
-def serve(slots, tallies, slot, now, origin_s, hour_s, warm_up, last_hour):  # type: ignore[no-untyped-def]
+def serve(slots, law, tallies, slot, now):  # type: ignore[no-untyped-def]
     """Count a request that has got its last token."""
-    hot, streams = slots.hot, tallies.by_stream.shape[1]
-    wait = hot[slot, WAIT]
-    arrival, first, departure = hot[slot, ARRIVAL], hot[slot, FIRST_TOKEN] + wait, now + wait
-    output, stream, cell = hot[slot, OUTPUT], slots.where[slot, STREAM], slots.where[slot, CELL]
-    tallies.flow[SERVED_REQUESTS] += 1
-    hour = int(np.floor((departure - origin_s) / hour_s)) + warm_up
-    if warm_up <= hour < last_hour:
-        at = hour * streams + stream
-        tallies.tokens[0, at] += hot[slot, INPUT]
-        tallies.tokens[1, at] += hot[slot, CACHED]
-        tallies.tokens[2, at] += output
-    came = cell // streams
-    if came >= warm_up:
-        ttft, decode = first - arrival, departure - first
-        tpot = decode / output
-        latency, own = tallies.latency, tallies.by_stream
-        latency[0, came] += 1
-        latency[1, came] += ttft
-        latency[2, came] += tpot
-        own[0, stream] += 1
-        own[1, stream] += ttft
-        own[2, stream] += tpot
-        own[3, stream] += ttft + decode
-        own[4, stream] += decode
-        own[5, stream] += output
-        if tallies.ttft.shape[1] > 1:
-            tallies.ttft[came, bin_of(ttft)] += 1
-            tallies.stream_ttft[stream, bin_of(ttft)] += 1
-            tallies.tpot[came, bin_of(tpot)] += 1
-    if len(tallies.lost) > 1:
-        record = tallies.records[slots.request[slot]]
-        record[0], record[1], record[2] = slots.cold[slot, PREFILL_START], first, departure
+    floats, cells = slots.floats, tallies.cells
+    wait, output, cell = floats[slot, WAIT], floats[slot, OUTPUT], slots.ints[slot, CELL]
+    first, departure = floats[slot, FIRST_TOKEN] + wait, now + wait
+    hour = int(np.floor((departure - law.origin_s) / law.hour_s)) + law.warm_up
+    if law.warm_up <= hour < law.hours:
+        left = hour * len(law.streams) + slots.ints[slot, STREAM]
+        cells[left, INPUT_TOKENS] += floats[slot, INPUT]
+        cells[left, CACHED_TOKENS] += floats[slot, CACHED]
+        cells[left, OUTPUT_TOKENS] += output
+    ttft, decode = first - floats[slot, ARRIVAL], departure - first
+    tpot = decode / output
+    cells[cell, SERVED_REQUESTS] += 1
+    cells[cell, SUM_TTFT] += ttft
+    cells[cell, SUM_TPOT] += tpot
+    cells[cell, SUM_LATENCY] += ttft + decode
+    cells[cell, SUM_DECODE] += decode
+    cells[cell, SUM_TOKENS] += output
+    if law.keeps_records:
+        record = int(floats[slot, REQUEST])
+        tallies.records[record, 0] = floats[slot, PREFILL_START]
+        tallies.records[record, 1], tallies.records[record, 2] = first, departure
+    else:
+        tallies.bins[0, cell, bin_of(ttft)] += 1
+        tallies.bins[1, cell, bin_of(tpot)] += 1
     release(slots, slot)

@@ -17,11 +17,12 @@ from jevons.serving.compiled.state import (
     FELT_NUMBER,
     MASS,
     NUMBER,
+    OUTPUT_WEIGHT,
     SERVED,
     SERVED_CONTEXT,
     STREAM,
 )
-from jevons.serving.crowd import ROUNDING
+from jevons.serving.crowd import REQUESTS_AVERAGED, ROOM_FOR_NOISE, ROUNDING
 
 
 @inner
@@ -48,8 +49,8 @@ def pass_time(law, floats, ints, r, span_s, tokens):  # type: ignore[no-untyped-
 def add(slots, law, floats, ints, r, slot):  # type: ignore[no-untyped-def]
     """Count a sequence in."""
     ints[r, NUMBER] += 1
-    floats[r, MASS] += law.output_weight[slots.where[slot, STREAM]]
-    floats[r, CONTEXT_SUM] += slots.hot[slot, CONTEXT]
+    floats[r, MASS] += law.streams[slots.ints[slot, STREAM], OUTPUT_WEIGHT]
+    floats[r, CONTEXT_SUM] += slots.floats[slot, CONTEXT]
     if law.share == 1:
         feel(floats, ints, r)
 
@@ -58,8 +59,8 @@ def add(slots, law, floats, ints, r, slot):  # type: ignore[no-untyped-def]
 def remove(slots, law, floats, ints, r, slot):  # type: ignore[no-untyped-def]
     """Count a sequence out."""
     ints[r, NUMBER] -= 1
-    floats[r, MASS] -= law.output_weight[slots.where[slot, STREAM]]
-    floats[r, CONTEXT_SUM] -= slots.hot[slot, CONTEXT]
+    floats[r, MASS] -= law.streams[slots.ints[slot, STREAM], OUTPUT_WEIGHT]
+    floats[r, CONTEXT_SUM] -= slots.floats[slot, CONTEXT]
     if ints[r, NUMBER] == 0:
         # With nobody there the sums are known exactly.
         floats[r, MASS] = 0.0
@@ -83,7 +84,7 @@ def has_room(law, floats, ints, r, weight, slots):  # type: ignore[no-untyped-de
     else:
         left = 1 - floats[r, FELT_MASS] / slots if slots > 0 else 0.0
         own = law.share * slots
-        room = floats[r, MASS] + weight <= own + law.room_for_noise * (own + weight) * left
+        room = floats[r, MASS] + weight <= own + ROOM_FOR_NOISE * (own + weight) * left
     return room
 
 
@@ -94,7 +95,7 @@ def expect(law, floats, r, nodes, tokens_per_s, context_per_s, balanced_s):  # t
         before = floats[r, EXPECTED_TOKENS]
         floats[r, EXPECTED_TOKENS] = tokens_per_s
         requests_per_s = tokens_per_s * law.requests_per_token
-        floats[r, AVERAGING_S] = law.averaged / requests_per_s if requests_per_s > 0 else np.inf
+        floats[r, AVERAGING_S] = REQUESTS_AVERAGED / requests_per_s if requests_per_s > 0 else np.inf
         if before > 0:
             felt = floats[r, FELT_MASS]
             # A pool that is full does not get fuller when more is wanted of it.

@@ -21,10 +21,11 @@ from jevons.randomness import (
     TAIL_NUMERATOR,
 )
 from jevons.serving.compiled.jit import inner, kernel
+from jevons.serving.compiled.state import BLOCK_ARRIVAL, BLOCK_CACHED, BLOCK_INPUT, BLOCK_OUTPUT, BLOCK_STREAM
 
 #: Rows of the table of keys, in the order of the purposes.
-PURPOSES = ("arrival", "stream", "input", "output", "input kind", "output kind", "routing")
-ARRIVAL, STREAM, INPUT, OUTPUT, INPUT_KIND, OUTPUT_KIND, ROUTING = range(len(PURPOSES))
+PURPOSES = ("arrival", "stream", "input", "output", "input kind", "output kind")
+ARRIVAL, STREAM, INPUT, OUTPUT, INPUT_KIND, OUTPUT_KIND = range(len(PURPOSES))
 
 MULTIPLIER_0, MULTIPLIER_1 = np.uint64(0xD2E7470EE14C6C93), np.uint64(0xCA5A826395121157)
 WEYL_0, WEYL_1 = np.uint64(0x9E3779B97F4A7C15), np.uint64(0xBB67AE8584CAA73B)
@@ -36,34 +37,21 @@ DISCARDED_BITS = np.uint64(11)
 class Source(NamedTuple):
     """What requests are drawn from; in shapes, s streams and t spans of time, warm-up first."""
 
-    #: Philox keys of the purposes, shape (7, 2).
-    keys: Any
-    #: Requests expected of each span, and their sums with a zero before, shapes (t,) and (t + 1,).
-    expected: Any
-    reached: Any
-    #: Sums of the expected requests of the streams within each span, shape (t, s).
-    below: Any
-    #: Begin of the first span and length of a span, s, shape (2,).
-    spans: Any
-    #: Correlation and cached share of each stream, shape (s, 2).
-    shares: Any
-    #: Token laws, shape (s, 2, 3, k), of input and output: rows of mean, sigma and summed weights of a mixture, or of
-    #: edges and summed shares of a histogram.
-    laws: Any
-    #: Components of each law; of a histogram, the edges, negative.  Shape (s, 2).
-    sizes: Any
+    #: Philox keys of the purposes.
+    keys: Any  # uint64 (6, 2)
+    #: Of each span the requests expected of all streams, and of all spans before; then their sums stream by stream.
+    spans: Any  # (t + 1, 2 + s)
+    #: Token laws of input and output: rows of mean, sigma and summed weights of a mixture, or of edges and summed shares
+    #: of a histogram; and a fourth, `LAW_SIZE` and what follows it.
+    laws: Any  # (s, 2, 4, k), k at least 3
+    #: Begin of the first span and length of a span, s.
+    times: Any  # (2,)
 
 
-class Block(NamedTuple):
-    """Requests in order of arrival, each of shape (n,); see `workload.Requests`."""
-
-    arrival_s: Any
-    stream: Any
-    input_tokens: Any
-    cached_tokens: Any
-    output_tokens: Any
-    #: Two uniform numbers that choose a replica, shape (n, 2); of one request where none are drawn.
-    places: Any
+#: Place of the components of a law, or of the edges of a histogram, negative; of the correlation of input and output, and
+#: of the cached share.
+LAW_SIZE, LAW_CORRELATION, LAW_CACHED = range(3)
+EXPECTED, REACHED, BELOW = range(3)
 
 
 @intrinsic  # type: ignore[untyped-decorator]
@@ -80,26 +68,50 @@ def high_product(typing: Any, a: Any, b: Any) -> Any:  # noqa: ARG001 (the first
     return types.uint64(types.uint64, types.uint64), code
 
 
+@inner
+def philox(key_0, key_1, step):  # type: ignore[no-untyped-def]
+    """The four words of a step of the counter: Philox4x64-10 as numpy has it."""
+    a, b, c, d = np.uint64(step), np.uint64(0), np.uint64(0), np.uint64(0)
+    for _ in range(ROUNDS):
+        high_a, low_a = high_product(MULTIPLIER_0, a), MULTIPLIER_0 * a
+        high_c, low_c = high_product(MULTIPLIER_1, c), MULTIPLIER_1 * c
+        a, b, c, d = high_c ^ b ^ key_0, low_c, high_a ^ d ^ key_1, low_a
+        key_0 += WEYL_0
+        key_1 += WEYL_1
+    return a, b, c, d
+
+
+@inner
+def to_unit(word):  # type: ignore[no-untyped-def]
+    """A word as a number in (0, 1)."""
+    return (np.float64(word >> DISCARDED_BITS) + 0.5) * CELL
+
+
+@inner
+def uniform_pair(key_0, key_1, pair):  # type: ignore[no-untyped-def]
+    """The items 2 pair and 2 pair + 1."""
+    # numpy counts before it draws, and a step makes two pairs.
+    a, b, c, d = philox(key_0, key_1, pair // 2 + 1)
+    first, second = (a, b) if pair % 2 == 0 else (c, d)
+    return to_unit(first), to_unit(second)
+
+
 @kernel
 def uniform_numbers(key_0, key_1, first, n, numbers):  # type: ignore[no-untyped-def]
     """Uniform numbers in (0, 1) of the items `first` to `first + n - 1`: `Draws.uniform`, bit for bit."""
     step = first // 4
     item = 4 * step - first
     while item < n:
-        # numpy counts before it draws.
         step += 1
-        a, b, c, d = np.uint64(step), np.uint64(0), np.uint64(0), np.uint64(0)
-        k, m = key_0, key_1
-        for _ in range(ROUNDS):
-            high_a, low_a = high_product(MULTIPLIER_0, a), MULTIPLIER_0 * a
-            high_c, low_c = high_product(MULTIPLIER_1, c), MULTIPLIER_1 * c
-            a, b, c, d = high_c ^ b ^ k, low_c, high_a ^ d ^ m, low_a
-            k += WEYL_0
-            m += WEYL_1
-        for word in (a, b, c, d):
-            if 0 <= item < n:
-                numbers[item] = (np.float64(word >> DISCARDED_BITS) + 0.5) * CELL
-            item += 1
+        a, b, c, d = philox(key_0, key_1, step)
+        if item >= 0 and item + 4 <= n:
+            numbers[item], numbers[item + 1] = to_unit(a), to_unit(b)
+            numbers[item + 2], numbers[item + 3] = to_unit(c), to_unit(d)
+        else:
+            for place, word in enumerate((a, b, c, d)):
+                if 0 <= item + place < n:
+                    numbers[item + place] = to_unit(word)
+        item += 4
 
 
 @inner
@@ -133,116 +145,109 @@ def normal_numbers(uniform, n, normal):  # type: ignore[no-untyped-def]
 
 
 @inner
-def tokens_at(laws, sizes, z, kind):  # type: ignore[no-untyped-def]
+def tokens_at(law, z, kind):  # type: ignore[no-untyped-def]
     """Whole tokens at a standard normal place within the component that a uniform number chooses."""
-    size = sizes
+    size = int(law[3, LAW_SIZE])
     if size < 0:
-        tokens = interpolated(laws, -size, 0.5 * erfc(-z / sqrt(2.0)))
+        tokens = interpolated(law, -size, 0.5 * erfc(-z / sqrt(2.0)))
     else:
         component = 0
-        while component < size - 1 and kind >= laws[2, component]:
+        while component < size - 1 and kind >= law[2, component]:
             component += 1
-        sigma = laws[1, component]
-        tokens = laws[0, component] * exp(sigma * (z - sigma / 2))
+        sigma = law[1, component]
+        tokens = law[0, component] * exp(sigma * (z - sigma / 2))
     return max(1.0, np.rint(tokens))
 
 
 @inner
-def interpolated(laws, edges, share):  # type: ignore[no-untyped-def]
+def interpolated(law, edges, share):  # type: ignore[no-untyped-def]
     """Place in a histogram below which lies a share of it, linear within a bin."""
     j = 0
-    while j < edges - 2 and share >= laws[1, j + 1]:
+    while j < edges - 2 and share >= law[1, j + 1]:
         j += 1
-    if laws[1, j + 1] == laws[1, j]:
-        return laws[0, j]
-    return laws[0, j] + (laws[0, j + 1] - laws[0, j]) / (laws[1, j + 1] - laws[1, j]) * (share - laws[1, j])
+    if law[1, j + 1] == law[1, j]:
+        return law[0, j]
+    return law[0, j] + (law[0, j + 1] - law[0, j]) / (law[1, j + 1] - law[1, j]) * (share - law[1, j])
 
 
-@kernel
-def draw_block(source, block, number, place, scratch):  # type: ignore[no-untyped-def]
+@inner
+def next_requests(source, block, number, total, span, scratch):  # type: ignore[no-untyped-def]
     """Draw the next requests into a block.
 
     Parameters
     ----------
     source : Source
-    block : Block
-        Of the size of the block, overwritten.
+    block : ndarray, shape (5, n)
+        Overwritten; rows as in `state`.
     number : int
         Requests drawn before.
-    place : ndarray, shape (2,)
-        Sum of the exponentials so far, and the span it has reached; carried on.
-    scratch : ndarray, shape (5, size of the block)
+    total, span : float, int
+        Sum of the exponentials so far, and the span it has reached.
+    scratch : ndarray, shape (5, n)
 
     Returns
     -------
-    int
-        Requests drawn; fewer than the block holds when no more are to come.
+    tuple
+        Requests drawn, fewer than the block holds when no more are to come; and the sum and the span to go on from.
     """
-    size = len(block.arrival_s)
-    keys, spans = source.keys, len(source.expected)
-    uniform = scratch[0]
-    uniform_numbers(keys[ARRIVAL, 0], keys[ARRIVAL, 1], number, size, uniform)
-    total, span = place[0], int(place[1])
+    size, keys, spans = block.shape[1], source.keys, source.spans
+    last, first_s, span_s = len(spans) - 1, source.times[0], source.times[1]
+    uniform_numbers(keys[ARRIVAL, 0], keys[ARRIVAL, 1], number, size, scratch[0])
     n = 0
     while n < size:
-        total += -log(uniform[n])
-        while span < spans and total >= source.reached[span + 1]:
+        total += -log(scratch[0, n])
+        while span < last and total >= spans[span + 1, REACHED]:
             span += 1
-        if span == spans:
+        if span == last:
             break
         scratch[1, n] = span
-        inside = (total - source.reached[span]) / source.expected[span]
-        block.arrival_s[n] = source.spans[0] + source.spans[1] * (span + inside)
+        block[BLOCK_ARRIVAL, n] = first_s + span_s * (span + (total - spans[span, REACHED]) / spans[span, EXPECTED])
         n += 1
-    place[0], place[1] = total, span
-    _draw_streams(source, block, number, n, scratch)
-    _draw_tokens(source, block, number, n, scratch)
-    return n
+    draw_streams(source, block, number, n, scratch)
+    draw_tokens(source, block, number, n, scratch)
+    return n, total, span
 
 
-@kernel
-def _draw_streams(source, block, number, n, scratch):  # type: ignore[no-untyped-def]
-    streams = source.below.shape[1]
-    if streams == 1:
-        block.stream[:n] = 0
-        return
-    uniform = scratch[0]
-    uniform_numbers(source.keys[STREAM, 0], source.keys[STREAM, 1], number, n, uniform)
+@inner
+def draw_streams(source, block, number, n, scratch):  # type: ignore[no-untyped-def]
+    """Draw the stream of each request by the streams' shares of its span."""
+    streams = source.spans.shape[1] - BELOW
+    if streams > 1:
+        uniform_numbers(source.keys[STREAM, 0], source.keys[STREAM, 1], number, n, scratch[0])
     for i in range(n):
-        below = source.below[int(scratch[1, i])]
-        at, stream = uniform[i] * below[streams - 1], 0
-        while stream < streams - 1 and at >= below[stream]:
-            stream += 1
-        block.stream[i] = stream
+        stream = 0
+        if streams > 1:
+            below = source.spans[int(scratch[1, i])]
+            at = scratch[0, i] * below[BELOW + streams - 1]
+            while stream < streams - 1 and at >= below[BELOW + stream]:
+                stream += 1
+        block[BLOCK_STREAM, i] = stream
 
 
-@kernel
-def _draw_tokens(source, block, number, n, scratch):  # type: ignore[no-untyped-def]
-    keys, kinds = source.keys, scratch[1:3]
+@inner
+def draw_tokens(source, block, number, n, scratch):  # type: ignore[no-untyped-def]
+    """Draw the tokens of each request, input and output correlated."""
+    keys, laws = source.keys, source.laws
     for which in range(2):
         uniform_numbers(keys[INPUT + which, 0], keys[INPUT + which, 1], number, n, scratch[0])
         normal_numbers(scratch[0], n, scratch[3 + which])
-        if source.sizes[:, which].max() > 1:
-            uniform_numbers(keys[INPUT_KIND + which, 0], keys[INPUT_KIND + which, 1], number, n, kinds[which])
+        # A law of one component wants no number to choose it.
+        if laws[:, which, 3, LAW_SIZE].max() > 1:
+            uniform_numbers(keys[INPUT_KIND + which, 0], keys[INPUT_KIND + which, 1], number, n, scratch[1 + which])
     for i in range(n):
-        stream = block.stream[i]
-        correlation, cached_share = source.shares[stream, 0], source.shares[stream, 1]
+        law = laws[int(block[BLOCK_STREAM, i])]
+        correlation = law[0, 3, LAW_CORRELATION]
         first, second = scratch[3, i], scratch[4, i]
         answer = first if correlation == 1 else correlation * first + sqrt(1 - correlation * correlation) * second
-        laws, sizes = source.laws[stream], source.sizes[stream]
-        prompt = tokens_at(laws[0], sizes[0], first, kinds[0, i])
-        block.input_tokens[i] = prompt
-        block.cached_tokens[i] = cached_share * prompt
-        block.output_tokens[i] = tokens_at(laws[1], sizes[1], answer, kinds[1, i])
+        prompt = tokens_at(law[0], first, scratch[1, i])
+        block[BLOCK_INPUT, i] = prompt
+        block[BLOCK_CACHED, i] = law[0, 3, LAW_CACHED] * prompt
+        block[BLOCK_OUTPUT, i] = tokens_at(law[1], answer, scratch[2, i])
 
 
 @kernel
-def draw_places(source, block, number, n, scratch):  # type: ignore[no-untyped-def]
-    """Draw the two places among the replicas of each request of a block."""
-    first = 0
-    while first < n:
-        count = min(n - first, len(scratch[0]) // 2)
-        uniform_numbers(source.keys[ROUTING, 0], source.keys[ROUTING, 1], 2 * (number + first), 2 * count, scratch[0])
-        for i in range(count):
-            block.places[first + i, 0], block.places[first + i, 1] = scratch[0, 2 * i], scratch[0, 2 * i + 1]
-        first += count
+def draw_block(keys, spans, laws, times, block, number, place, scratch):  # type: ignore[no-untyped-def]
+    """Draw the next requests of a source into a block; `place` holds the sum and the span so far, and is carried on."""
+    source = Source(keys, spans, laws, times)
+    n, place[0], place[1] = next_requests(source, block, number, place[0], int(place[1]), scratch)
+    return n

@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from jevons.serving.compiled.counting import lose
-from jevons.serving.compiled.jit import inner, kernel
+from jevons.serving.compiled.jit import inner
 from jevons.serving.compiled.line import append, clear, head, is_empty, pop
 from jevons.serving.compiled.state import (
+    AFTER,
     DEADLINE,
     ENTERED,
     LANES_AREA,
@@ -17,6 +18,7 @@ from jevons.serving.compiled.state import (
     LANES_BUSY_S,
     LANES_DUE,
     LANES_EXPECTED,
+    LANES_HEADER,
     LANES_INSIDE,
     LANES_LATER,
     LANES_LINES,
@@ -26,10 +28,12 @@ from jevons.serving.compiled.state import (
     LANES_SLOWNESS,
     LANES_TIME,
     NOBODY,
+    PART,
     PREFILL,
     PREFILL_START,
     PROMPT,
     STAGE,
+    WHOLE,
 )
 from jevons.serving.compiled.wheel import WHOLE_IS_BUCKET, put, take
 
@@ -52,47 +56,46 @@ def start(slots, law, lanes, slot):  # type: ignore[no-untyped-def]
     floats, ints = lanes.floats, lanes.ints
     now = floats[LANES_AT]
     ints[LANES_BUSY] += 1
-    cold = slots.cold
-    if np.isnan(cold[slot, PREFILL_START]):
-        cold[slot, PREFILL_START] = now
-    end = now + cold[slot, PREFILL] * law.lane_s_per_token * floats[LANES_SLOWNESS]
-    slots.part[slot] = end
-    slots.whole[slot] = int(end * floats[LANES_PER_S])
-    ints[LANES_DUE], ints[LANES_BUCKET], ints[LANES_LATER] = put(
-        slots, lanes.buckets, WHOLE_IS_BUCKET, ints[LANES_DUE], ints[LANES_BUCKET], ints[LANES_LATER], slot
+    if np.isnan(slots.floats[slot, PREFILL_START]):
+        slots.floats[slot, PREFILL_START] = now
+    end = now + slots.floats[slot, PREFILL] * law.lane_s_per_token * floats[LANES_SLOWNESS]
+    slots.floats[slot, PART] = end
+    slots.floats[slot, WHOLE] = np.floor(end * floats[LANES_PER_S])
+    ints[LANES_DUE], floats[LANES_BUCKET], ints[LANES_LATER] = put(
+        slots, ints, LANES_HEADER, WHOLE_IS_BUCKET, ints[LANES_DUE], int(floats[LANES_BUCKET]), ints[LANES_LATER], slot
     )
 
 
 @inner
 def fill(slots, law, lanes, tallies):  # type: ignore[no-untyped-def]
     """Let those who wait into the lanes that are free."""
-    ints, lines = lanes.ints, lanes.ints[LANES_LINES:]
+    ints = lanes.ints
     while ints[LANES_BUSY] < ints[LANES_ON]:
         now = lanes.floats[LANES_AT]
-        slot = head(slots, lines, now)
-        while slot != NOBODY and slots.cold[slot, DEADLINE] <= now:
-            pop(slots, lines, slot)
-            lost(slots, lanes, tallies, slot)
-            slot = head(slots, lines, now)
+        slot = head(ints, LANES_LINES)
+        while slot != NOBODY and slots.floats[slot, DEADLINE] <= now:
+            pop(slots, ints, LANES_LINES, slot)
+            lost(slots, law, lanes, tallies, slot)
+            slot = head(ints, LANES_LINES)
         if slot == NOBODY:
             break
-        pop(slots, lines, slot)
+        pop(slots, ints, LANES_LINES, slot)
         start(slots, law, lanes, slot)
 
 
 @inner
-def lost(slots, lanes, tallies, slot):  # type: ignore[no-untyped-def]
+def lost(slots, law, lanes, tallies, slot):  # type: ignore[no-untyped-def]
     """Count out a request that gave up, at its deadline: the area since then was not its."""
     floats, now = lanes.floats, lanes.floats[LANES_AT]
-    at = max(slots.cold[slot, DEADLINE], slots.hot[slot, ENTERED])
+    at = max(slots.floats[slot, DEADLINE], slots.floats[slot, ENTERED])
     lanes.ints[LANES_INSIDE] -= 1
     floats[LANES_AREA] -= now - at
-    floats[LANES_TIME] += at - slots.hot[slot, ENTERED]
-    lose(slots, tallies, slot)
+    floats[LANES_TIME] += at - slots.floats[slot, ENTERED]
+    lose(slots, law, tallies, slot)
 
 
-@kernel
-def advance(slots, law, lanes, tallies, until, came_s, came, n, done_s, done):  # type: ignore[no-untyped-def]
+@inner
+def advance(slots, law, lanes, tallies, until, queue, n):  # type: ignore[no-untyped-def]
     """Take requests in and let prompts end, until a time.
 
     Parameters
@@ -101,53 +104,50 @@ def advance(slots, law, lanes, tallies, until, came_s, came, n, done_s, done):  
         See `state`.
     until : float, s
         What happens at that time or later is left.
-    came_s, came : ndarray
-        Times and slots of `n` requests that come before, in order.
-    done_s, done : ndarray
-        Overwritten with the times and slots of those whose prompts end.
+    queue : ndarray, shape (2, m, 2)
+        Times and slots of `n` requests that come before, in order; and, overwritten, of those whose prompts end.
 
     Returns
     -------
     int
         Number of those.
     """
-    floats, ints, hot = lanes.floats, lanes.ints, slots.hot
-    lines = ints[LANES_LINES:]
+    floats, ints = lanes.floats, lanes.ints
     i, ended = 0, 0
     while True:
         due = ints[LANES_DUE]
-        end = slots.part[due] if due != NOBODY else np.inf
-        arrival = came_s[i] if i < n else np.inf
+        end = slots.floats[due, PART] if due != NOBODY else np.inf
+        arrival = queue[0, i, 0] if i < n else np.inf
         if end <= arrival:
             if end >= until:
                 break
             settle(lanes, law.lanes_share, end)
             ints[LANES_BUSY] -= 1
             ints[LANES_INSIDE] -= 1
-            floats[LANES_TIME] += end - hot[due, ENTERED]
-            ints[LANES_DUE], ints[LANES_BUCKET], ints[LANES_LATER] = take(
-                slots, lanes.buckets, WHOLE_IS_BUCKET, due, ints[LANES_BUCKET], ints[LANES_LATER]
+            floats[LANES_TIME] += end - slots.floats[due, ENTERED]
+            ints[LANES_DUE], floats[LANES_BUCKET], ints[LANES_LATER] = take(
+                slots, ints, LANES_HEADER, WHOLE_IS_BUCKET, due, int(floats[LANES_BUCKET]), ints[LANES_LATER]
             )
-            done_s[ended], done[ended] = end, due
+            queue[1, ended, 0], queue[1, ended, 1] = end, due
             ended += 1
-            if not is_empty(lines):
+            if not is_empty(ints, LANES_LINES):
                 fill(slots, law, lanes, tallies)
         else:
-            slot = came[i]
+            slot = int(queue[0, i, 1])
             i += 1
             settle(lanes, law.lanes_share, arrival)
-            hot[slot, ENTERED] = floats[LANES_AT]
-            slots.where[slot, STAGE] = PROMPT
+            slots.floats[slot, ENTERED] = floats[LANES_AT]
+            slots.ints[slot, STAGE] = PROMPT
             ints[LANES_INSIDE] += 1
-            if ints[LANES_BUSY] < ints[LANES_ON] and is_empty(lines):
+            if ints[LANES_BUSY] < ints[LANES_ON] and is_empty(ints, LANES_LINES):
                 start(slots, law, lanes, slot)
             else:
-                append(slots, law, lines, slot)
+                append(slots, law, ints, LANES_LINES, slot)
                 fill(slots, law, lanes, tallies)
     return ended
 
 
-@kernel
+@inner
 def switch(slots, law, lanes, tallies, now, nodes, on, slowness, expected):  # type: ignore[no-untyped-def]
     """Work on so many true nodes, as so many lanes of the cell, from now on."""
     settle(lanes, law.lanes_share, now)
@@ -157,13 +157,12 @@ def switch(slots, law, lanes, tallies, now, nodes, on, slowness, expected):  # t
     fill(slots, law, lanes, tallies)
 
 
-@kernel
+@inner
 def close(slots, law, lanes, tallies, now):  # type: ignore[no-untyped-def]
     """Lose those whose deadline is past, wherever they stand."""
     settle(lanes, law.lanes_share, now)
-    lines = lanes.ints[LANES_LINES:]
-    gone = clear(slots, lines, now)
+    gone = clear(slots, lanes.ints, LANES_LINES, now)
     while gone != NOBODY:
-        following = slots.after[gone]
-        lost(slots, lanes, tallies, gone)
+        following = slots.ints[gone, AFTER]
+        lost(slots, law, lanes, tallies, gone)
         gone = following

@@ -1,22 +1,22 @@
-"""Batched decoding in virtual time, on one pool or on replicas; `disaggregated.Decode` and `colocated.Replicas` on arrays.
+"""Batched decoding in virtual time, on one pool or on replicas: `Decode` and `Replicas` of the reference, on arrays.
 
 Each replica has a clock of tokens, a wheel of the sequences by the token at which they leave and, in the co-located
-layout, a second clock with a heap of prompts.  A tournament finds the replica whose next event comes first.  As an event
-is mostly put off by who joins, a replica stands in the tournament with a time that may be too early; when it wins with
-such a time it is entered again with the true one.
+layout, a second clock with a heap of prompts.  A tournament finds the replica whose next event comes first.  As an
+event is mostly put off by who joins, a replica stands in the tournament with a time that may be too early; when it wins
+with such a time it is entered again with the true one.
 """
 
 from __future__ import annotations
-
-from math import floor
 
 import numpy as np
 
 from jevons.serving.compiled import crowd
 from jevons.serving.compiled.counting import lose, serve
-from jevons.serving.compiled.jit import inner, kernel
+from jevons.serving.compiled.draws import uniform_pair
+from jevons.serving.compiled.jit import inner
 from jevons.serving.compiled.line import append, clear, head, is_empty, pop
 from jevons.serving.compiled.state import (
+    AFTER,
     ARMED,
     AT,
     BASE_S,
@@ -30,8 +30,9 @@ from jevons.serving.compiled.state import (
     ENTERED,
     EXPECTED_PROMPTS,
     FELT_NUMBER,
-    FINENESS,
     FIRST_TOKEN,
+    HEADER,
+    INPUT_WEIGHT,
     INSIDE,
     LATER,
     LEFT,
@@ -40,9 +41,8 @@ from jevons.serving.compiled.state import (
     NODES,
     NUMBER,
     ON,
+    OUTPUT_WEIGHT,
     PART,
-    PLACE_1,
-    PLACE_2,
     PREFILL,
     PREFILL_START,
     PREFILLED,
@@ -59,11 +59,20 @@ from jevons.serving.compiled.state import (
     PROMPTS,
     QUEUED,
     REPLICA,
+    REQUEST,
+    ROW_CONTEXT_PER_S,
+    ROW_PROMPT_SLOTS,
+    ROW_PROMPTS_PER_S,
+    ROW_STEP,
+    ROW_TOKENS_PER_S,
     STAGE,
     STEP_S,
     STREAM,
     TOKEN_DUE,
+    TOKEN_PART,
     TOKEN_SPEED,
+    TOKEN_WHOLE,
+    TREE,
     TURN,
     WAIT,
     WHOLE,
@@ -77,16 +86,16 @@ from jevons.serving.compiled.wheel import put, take
 def advanced(whole, part, tokens):  # type: ignore[no-untyped-def]
     """A clock after so many tokens more: `VirtualClock.advance`."""
     part = part + tokens
-    carry = int(floor(part))
+    carry = np.floor(part)
     return whole + carry, part - carry
 
 
 @inner
 def after(whole, part, tokens):  # type: ignore[no-untyped-def]
     """The time so many tokens from a time: `VirtualClock.after`."""
-    tokens_whole = int(floor(tokens))
+    tokens_whole = np.floor(tokens)
     part = part + (tokens - tokens_whole)
-    carry = int(floor(part))
+    carry = np.floor(part)
     return whole + tokens_whole + carry, part - carry
 
 
@@ -113,7 +122,7 @@ def prompt_tokens_in(replicas, r, span):  # type: ignore[no-untyped-def]
     """Let the clock of prompts run, and say how far."""
     floats, ints = replicas.floats, replicas.ints
     tokens = span * floats[r, PROMPT_SPEED] if ints[r, PROMPTS] > 0 else 0.0
-    ints[r, PROMPT_WHOLE], floats[r, PROMPT_PART] = advanced(ints[r, PROMPT_WHOLE], floats[r, PROMPT_PART], tokens)
+    floats[r, PROMPT_WHOLE], floats[r, PROMPT_PART] = advanced(floats[r, PROMPT_WHOLE], floats[r, PROMPT_PART], tokens)
     return tokens
 
 
@@ -124,7 +133,7 @@ def tokens_in(law, replicas, r, span):  # type: ignore[no-untyped-def]
     tokens = 0.0
     if ints[r, NUMBER] > 0:
         tokens = span * floats[r, TOKEN_SPEED] if law.colocated else span / floats[r, STEP_S]
-    ints[r, WHOLE], floats[r, PART] = advanced(ints[r, WHOLE], floats[r, PART], tokens)
+    floats[r, TOKEN_WHOLE], floats[r, TOKEN_PART] = advanced(floats[r, TOKEN_WHOLE], floats[r, TOKEN_PART], tokens)
     return tokens
 
 
@@ -151,17 +160,21 @@ def retime(slots, law, replicas, r):  # type: ignore[no-untyped-def]
         elif prompts > 0 or due != NOBODY:
             set_speeds(law, replicas, r)
             if prompts > 0:
-                ahead = (replicas.prompt_whole[r, 0] - ints[r, PROMPT_WHOLE]) + (
-                    replicas.prompt_part[r, 0] - floats[r, PROMPT_PART]
+                ahead = (replicas.prompts[r, 0, 0] - floats[r, PROMPT_WHOLE]) + (
+                    replicas.prompts[r, 0, 1] - floats[r, PROMPT_PART]
                 )
                 floats[r, PROMPT_DUE] = floats[r, AT] + ahead / floats[r, PROMPT_SPEED]
             if due != NOBODY:
-                ahead = (slots.whole[due] - ints[r, WHOLE]) + (slots.part[due] - floats[r, PART])
+                ahead = (slots.floats[due, WHOLE] - floats[r, TOKEN_WHOLE]) + (
+                    slots.floats[due, PART] - floats[r, TOKEN_PART]
+                )
                 floats[r, TOKEN_DUE] = floats[r, AT] + ahead / floats[r, TOKEN_SPEED]
     elif due != NOBODY:
         if nodes > 0:
             step = crowd.step_s(law, floats, r, nodes)
-            ahead = (slots.whole[due] - ints[r, WHOLE]) + (slots.part[due] - floats[r, PART])
+            ahead = (slots.floats[due, WHOLE] - floats[r, TOKEN_WHOLE]) + (
+                slots.floats[due, PART] - floats[r, TOKEN_PART]
+            )
             floats[r, STEP_S] = step
             floats[r, TOKEN_DUE] = floats[r, AT] + ahead * step
         else:
@@ -197,10 +210,12 @@ def decode(slots, law, replicas, r, slot):  # type: ignore[no-untyped-def]
     """Let a sequence into the batch."""
     floats, ints = replicas.floats, replicas.ints
     crowd.add(slots, law, floats, ints, r, slot)
-    slots.where[slot, STAGE] = DECODING
-    slots.whole[slot], slots.part[slot] = after(ints[r, WHOLE], floats[r, PART], slots.cold[slot, LEFT])
-    ints[r, DUE], ints[r, BUCKET], ints[r, LATER] = put(
-        slots, replicas.buckets[r], replicas.ints_of_all[FINENESS], ints[r, DUE], ints[r, BUCKET], ints[r, LATER], slot
+    slots.ints[slot, STAGE] = DECODING
+    slots.floats[slot, WHOLE], slots.floats[slot, PART] = after(
+        floats[r, TOKEN_WHOLE], floats[r, TOKEN_PART], slots.floats[slot, LEFT]
+    )
+    ints[r, DUE], floats[r, BUCKET], ints[r, LATER] = put(
+        slots, ints[r], HEADER, law.fineness, ints[r, DUE], int(floats[r, BUCKET]), ints[r, LATER], slot
     )
 
 
@@ -208,11 +223,11 @@ def decode(slots, law, replicas, r, slot):  # type: ignore[no-untyped-def]
 def admit(slots, law, replicas, r, slot):  # type: ignore[no-untyped-def]
     """Let a request whose prompt is done decode."""
     floats = replicas.floats
-    if np.isnan(slots.hot[slot, FIRST_TOKEN]):
-        slots.hot[slot, FIRST_TOKEN] = floats[r, AT]
+    if np.isnan(slots.floats[slot, FIRST_TOKEN]):
+        slots.floats[slot, FIRST_TOKEN] = floats[r, AT]
     # The first token has been streamed; whoever restarts may run out of no more patience.
-    slots.cold[slot, DEADLINE] = np.inf
-    floats[r, PREFILLED] += slots.cold[slot, PREFILL] / law.share
+    slots.floats[slot, DEADLINE] = np.inf
+    floats[r, PREFILLED] += slots.floats[slot, PREFILL] / law.share
     decode(slots, law, replicas, r, slot)
 
 
@@ -220,11 +235,11 @@ def admit(slots, law, replicas, r, slot):  # type: ignore[no-untyped-def]
 def begin(slots, law, replicas, r, slot):  # type: ignore[no-untyped-def]
     """Begin a prompt on a replica; a slot of the batch is its own from here on."""
     floats, ints = replicas.floats, replicas.ints
-    if np.isnan(slots.cold[slot, PREFILL_START]):
-        slots.cold[slot, PREFILL_START] = floats[r, AT]
-    slots.cold[slot, DEADLINE] = np.inf
-    floats[r, PROMPT_MASS] += law.output_weight[slots.where[slot, STREAM]]
-    whole, part = after(ints[r, PROMPT_WHOLE], floats[r, PROMPT_PART], slots.cold[slot, PREFILL])
+    if np.isnan(slots.floats[slot, PREFILL_START]):
+        slots.floats[slot, PREFILL_START] = floats[r, AT]
+    slots.floats[slot, DEADLINE] = np.inf
+    floats[r, PROMPT_MASS] += law.streams[slots.ints[slot, STREAM], OUTPUT_WEIGHT]
+    whole, part = after(floats[r, PROMPT_WHOLE], floats[r, PROMPT_PART], slots.floats[slot, PREFILL])
     push_prompt(slots, replicas, r, whole, part, slot)
 
 
@@ -232,7 +247,7 @@ def begin(slots, law, replicas, r, slot):  # type: ignore[no-untyped-def]
 def has_room(slots, law, replicas, r, slot):  # type: ignore[no-untyped-def]
     """Whether a request may leave the line."""
     floats, ints = replicas.floats, replicas.ints
-    weight = law.output_weight[slots.where[slot, STREAM]]
+    weight = law.streams[slots.ints[slot, STREAM], OUTPUT_WEIGHT]
     if law.colocated:
         weight = floats[r, PROMPT_MASS] + weight
     free = not law.colocated or ints[r, PROMPTS] < ints[r, PROMPT_SLOTS]
@@ -242,14 +257,14 @@ def has_room(slots, law, replicas, r, slot):  # type: ignore[no-untyped-def]
 @inner
 def let_in(slots, law, replicas, tallies, r):  # type: ignore[no-untyped-def]
     """Let those who wait in as far as there is room."""
-    lines, now = replicas.ints[r, LINES:], replicas.floats[r, AT]
-    while not is_empty(lines):
-        slot = head(slots, lines, now)
-        if slots.cold[slot, DEADLINE] <= now:
-            pop(slots, lines, slot)
+    lines, now = replicas.ints[r], replicas.floats[r, AT]
+    while not is_empty(lines, LINES):
+        slot = head(lines, LINES)
+        if slots.floats[slot, DEADLINE] <= now:
+            pop(slots, lines, LINES, slot)
             lost(slots, law, replicas, tallies, r, slot)
         elif has_room(slots, law, replicas, r, slot):
-            pop(slots, lines, slot)
+            pop(slots, lines, LINES, slot)
             if law.colocated:
                 begin(slots, law, replicas, r, slot)
             else:
@@ -262,8 +277,8 @@ def let_in(slots, law, replicas, tallies, r):  # type: ignore[no-untyped-def]
 def lost(slots, law, replicas, tallies, r, slot):  # type: ignore[no-untyped-def]
     """Count out a request that gave up, at its deadline: the area since then was not its."""
     floats, ints, now = replicas.floats, replicas.ints, replicas.floats[r, AT]
-    entered = slots.hot[slot, ENTERED]
-    at = max(slots.cold[slot, DEADLINE], entered)
+    entered = slots.floats[slot, ENTERED]
+    at = max(slots.floats[slot, DEADLINE], entered)
     if law.colocated:
         ints[r, PROMPTING] -= 1
         floats[r, PROMPT_AREA] -= now - at
@@ -272,7 +287,7 @@ def lost(slots, law, replicas, tallies, r, slot):  # type: ignore[no-untyped-def
         ints[r, INSIDE] -= 1
         floats[r, DECODE_AREA] -= now - at
         floats[r, DECODE_TIME] += at - entered
-    lose(slots, tallies, slot)
+    lose(slots, law, tallies, slot)
 
 
 @inner
@@ -280,25 +295,25 @@ def join(slots, law, replicas, tallies, r, slot, now):  # type: ignore[no-untype
     """Take a request in: with its prompt, or when its prompt is done."""
     floats, ints = replicas.floats, replicas.ints
     settle(law, replicas, r, now)
-    lines, now = ints[r, LINES:], floats[r, AT]
-    slots.hot[slot, ENTERED] = now
-    slots.where[slot, REPLICA] = r
+    lines, now = ints[r], floats[r, AT]
+    slots.floats[slot, ENTERED] = now
+    slots.ints[slot, REPLICA] = r
     if law.colocated:
-        slots.where[slot, STAGE] = PROMPT
+        slots.ints[slot, STAGE] = PROMPT
         ints[r, PROMPTING] += 1
-        append(slots, law, lines, slot)
+        append(slots, law, lines, LINES, slot)
         let_in(slots, law, replicas, tallies, r)
         retime(slots, law, replicas, r)
     else:
-        slots.where[slot, STAGE] = QUEUED
+        slots.ints[slot, STAGE] = QUEUED
         ints[r, INSIDE] += 1
-        if is_empty(lines) and has_room(slots, law, replicas, r, slot):
+        if is_empty(lines, LINES) and has_room(slots, law, replicas, r, slot):
             admit(slots, law, replicas, r, slot)
             retime(slots, law, replicas, r)
-        elif slots.cold[slot, DEADLINE] <= now:
+        elif slots.floats[slot, DEADLINE] <= now:
             lost(slots, law, replicas, tallies, r, slot)
         else:
-            append(slots, law, lines, slot)
+            append(slots, law, lines, LINES, slot)
             let_in(slots, law, replicas, tallies, r)
             retime(slots, law, replicas, r)
 
@@ -307,17 +322,17 @@ def join(slots, law, replicas, tallies, r, slot, now):  # type: ignore[no-untype
 def end_prompt(slots, law, replicas, r):  # type: ignore[no-untyped-def]
     """The first of the prompts is done: its sequence decodes on the same replica."""
     floats, ints, now = replicas.floats, replicas.ints, replicas.floats[r, AT]
-    slot = replicas.prompt_slot[r, 0]
+    slot = int(replicas.prompts[r, 0, 2])
     pop_prompt(slots, replicas, r)
     ints[r, PROMPTING] -= 1
-    floats[r, PROMPT_TIME] += now - slots.hot[slot, ENTERED]
-    slots.hot[slot, ENTERED] = now
+    floats[r, PROMPT_TIME] += now - slots.floats[slot, ENTERED]
+    slots.floats[slot, ENTERED] = now
     ints[r, INSIDE] += 1
-    if np.isnan(slots.hot[slot, FIRST_TOKEN]):
-        slots.hot[slot, FIRST_TOKEN] = now
+    if np.isnan(slots.floats[slot, FIRST_TOKEN]):
+        slots.floats[slot, FIRST_TOKEN] = now
         if ints[r, NUMBER] > 0:
-            slots.hot[slot, WAIT] = floats[r, BASE_S] / 2
-    floats[r, PROMPT_MASS] -= law.output_weight[slots.where[slot, STREAM]]
+            slots.floats[slot, WAIT] = floats[r, BASE_S] / 2
+    floats[r, PROMPT_MASS] -= law.streams[slots.ints[slot, STREAM], OUTPUT_WEIGHT]
     decode(slots, law, replicas, r, slot)
 
 
@@ -327,7 +342,7 @@ def leave(slots, law, replicas, r, slot):  # type: ignore[no-untyped-def]
     floats, ints = replicas.floats, replicas.ints
     crowd.remove(slots, law, floats, ints, r, slot)
     ints[r, INSIDE] -= 1
-    floats[r, DECODE_TIME] += floats[r, AT] - slots.hot[slot, ENTERED]
+    floats[r, DECODE_TIME] += floats[r, AT] - slots.floats[slot, ENTERED]
 
 
 @inner
@@ -335,16 +350,16 @@ def rest_where_empty(law, replicas, r):  # type: ignore[no-untyped-def]
     """Clocks begin anew where nobody is left to keep time for."""
     floats, ints = replicas.floats, replicas.ints
     if law.colocated and ints[r, PROMPTS] == 0:
-        ints[r, PROMPT_WHOLE] = 0
+        floats[r, PROMPT_WHOLE] = 0
         floats[r, PROMPT_PART] = 0.0
         floats[r, PROMPT_MASS] = 0.0
     if ints[r, NUMBER] == 0:
-        ints[r, WHOLE] = 0
-        floats[r, PART] = 0.0
+        floats[r, TOKEN_WHOLE] = 0
+        floats[r, TOKEN_PART] = 0.0
 
 
 @inner
-def ring(slots, law, replicas, tallies, r, origin_s, hour_s, warm_up, last_hour):  # type: ignore[no-untyped-def]
+def ring(slots, law, replicas, tallies, r):  # type: ignore[no-untyped-def]
     """Whatever of a replica is due next: a prompt or a sequence ends, and others take its place.
 
     A clock whose end is due stands at that end exactly; the other one goes on by its speed.
@@ -353,43 +368,43 @@ def ring(slots, law, replicas, tallies, r, origin_s, hour_s, warm_up, last_hour)
     due = min(floats[r, PROMPT_DUE], floats[r, TOKEN_DUE])
     span = due - floats[r, AT]
     prompt_tokens, tokens, prompt_ends, ends = 0.0, 0.0, False, False
-    prompt_whole, prompt_part = 0, 0.0
+    prompt_whole, prompt_part = 0.0, 0.0
     if law.colocated:
         if floats[r, PROMPT_DUE] <= due:
             prompt_ends = True
-            prompt_whole, prompt_part = replicas.prompt_whole[r, 0], replicas.prompt_part[r, 0]
-            prompt_tokens = (prompt_whole - ints[r, PROMPT_WHOLE]) + (prompt_part - floats[r, PROMPT_PART])
-            ints[r, PROMPT_WHOLE], floats[r, PROMPT_PART] = prompt_whole, prompt_part
+            prompt_whole, prompt_part = replicas.prompts[r, 0, 0], replicas.prompts[r, 0, 1]
+            prompt_tokens = (prompt_whole - floats[r, PROMPT_WHOLE]) + (prompt_part - floats[r, PROMPT_PART])
+            floats[r, PROMPT_WHOLE], floats[r, PROMPT_PART] = prompt_whole, prompt_part
         else:
             prompt_tokens = prompt_tokens_in(replicas, r, span)
-    whole, part = ints[r, WHOLE], floats[r, PART]
+    whole, part = floats[r, TOKEN_WHOLE], floats[r, TOKEN_PART]
     if floats[r, TOKEN_DUE] <= due:
         ends = True
         first = ints[r, DUE]
-        whole, part = slots.whole[first], slots.part[first]
-        tokens = (whole - ints[r, WHOLE]) + (part - floats[r, PART])
-        ints[r, WHOLE], floats[r, PART] = whole, part
+        whole, part = slots.floats[first, WHOLE], slots.floats[first, PART]
+        tokens = (whole - floats[r, TOKEN_WHOLE]) + (part - floats[r, TOKEN_PART])
+        floats[r, TOKEN_WHOLE], floats[r, TOKEN_PART] = whole, part
     else:
         tokens = tokens_in(law, replicas, r, span)
     pass_time(law, replicas, r, due, prompt_tokens, tokens)
     while (
         prompt_ends
         and ints[r, PROMPTS] > 0
-        and replicas.prompt_whole[r, 0] == prompt_whole
-        and replicas.prompt_part[r, 0] == prompt_part
+        and replicas.prompts[r, 0, 0] == prompt_whole
+        and replicas.prompts[r, 0, 1] == prompt_part
     ):
         end_prompt(slots, law, replicas, r)
     while ends and ints[r, DUE] != NOBODY:
         slot = ints[r, DUE]
-        if slots.whole[slot] != whole or slots.part[slot] != part:
+        if slots.floats[slot, WHOLE] != whole or slots.floats[slot, PART] != part:
             break
-        ints[r, DUE], ints[r, BUCKET], ints[r, LATER] = take(
-            slots, replicas.buckets[r], replicas.ints_of_all[FINENESS], slot, ints[r, BUCKET], ints[r, LATER]
+        ints[r, DUE], floats[r, BUCKET], ints[r, LATER] = take(
+            slots, ints[r], HEADER, law.fineness, slot, int(floats[r, BUCKET]), ints[r, LATER]
         )
         leave(slots, law, replicas, r, slot)
-        serve(slots, tallies, slot, floats[r, AT], origin_s, hour_s, warm_up, last_hour)
+        serve(slots, law, tallies, slot, floats[r, AT])
     rest_where_empty(law, replicas, r)
-    if not is_empty(ints[r, LINES:]):
+    if not is_empty(ints[r], LINES):
         let_in(slots, law, replicas, tallies, r)
     retime(slots, law, replicas, r)
 
@@ -398,63 +413,48 @@ def ring(slots, law, replicas, tallies, r, origin_s, hour_s, warm_up, last_hour)
 
 
 @inner
-def earlier(slots, replicas, r, whole, part, slot, place):  # type: ignore[no-untyped-def]
-    """Whether a time and a request come before those at a place of the heap."""
-    other = replicas.prompt_whole[r, place]
-    at = replicas.prompt_part[r, place]
-    tie = slots.request[slot] < slots.request[replicas.prompt_slot[r, place]]
-    return whole < other or (whole == other and (part < at or (part == at and tie)))
+def is_earlier(slots, one, other):  # type: ignore[no-untyped-def]
+    """Whether an entry of the heap comes before another: by its end, then by its request."""
+    if one[0] != other[0]:
+        return one[0] < other[0]
+    if one[1] != other[1]:
+        return one[1] < other[1]
+    return slots.floats[int(one[2]), REQUEST] < slots.floats[int(other[2]), REQUEST]
 
 
 @inner
-def move_prompt(replicas, r, source, target):  # type: ignore[no-untyped-def]
-    """Copy an entry of the heap."""
-    replicas.prompt_whole[r, target] = replicas.prompt_whole[r, source]
-    replicas.prompt_part[r, target] = replicas.prompt_part[r, source]
-    replicas.prompt_slot[r, target] = replicas.prompt_slot[r, source]
-
-
-@inner
-def place_prompt(replicas, r, whole, part, slot, place):  # type: ignore[no-untyped-def]
-    """Write an entry of the heap."""
-    replicas.prompt_whole[r, place], replicas.prompt_part[r, place] = whole, part
-    replicas.prompt_slot[r, place] = slot
+def swap(heap, one, other):  # type: ignore[no-untyped-def]
+    """Let two entries change places."""
+    for column in range(3):
+        heap[one, column], heap[other, column] = heap[other, column], heap[one, column]
 
 
 @inner
 def push_prompt(slots, replicas, r, whole, part, slot):  # type: ignore[no-untyped-def]
     """Put a prompt on the heap."""
-    place = replicas.ints[r, PROMPTS]
+    heap, place = replicas.prompts[r], replicas.ints[r, PROMPTS]
     replicas.ints[r, PROMPTS] += 1
-    while place > 0 and earlier(slots, replicas, r, whole, part, slot, (place - 1) >> 1):
-        move_prompt(replicas, r, (place - 1) >> 1, place)
+    heap[place, 0], heap[place, 1], heap[place, 2] = whole, part, slot
+    while place > 0 and is_earlier(slots, heap[place], heap[(place - 1) >> 1]):
+        swap(heap, place, (place - 1) >> 1)
         place = (place - 1) >> 1
-    place_prompt(replicas, r, whole, part, slot, place)
 
 
 @inner
 def pop_prompt(slots, replicas, r):  # type: ignore[no-untyped-def]
     """Take the first prompt from the heap."""
+    heap = replicas.prompts[r]
     replicas.ints[r, PROMPTS] -= 1
     n = replicas.ints[r, PROMPTS]
-    whole, part, slot = replicas.prompt_whole[r, n], replicas.prompt_part[r, n], replicas.prompt_slot[r, n]
+    swap(heap, 0, n)
     place, child = 0, 1
     while child < n:
-        if child + 1 < n and earlier(
-            slots,
-            replicas,
-            r,
-            replicas.prompt_whole[r, child + 1],
-            replicas.prompt_part[r, child + 1],
-            replicas.prompt_slot[r, child + 1],
-            child,
-        ):
+        if child + 1 < n and is_earlier(slots, heap[child + 1], heap[child]):
             child += 1
-        if earlier(slots, replicas, r, whole, part, slot, child):
+        if not is_earlier(slots, heap[child], heap[place]):
             break
-        move_prompt(replicas, r, child, place)
+        swap(heap, place, child)
         place, child = child, 2 * child + 1
-    place_prompt(replicas, r, whole, part, slot, place)
 
 
 # --- The tournament ---------------------------------------------------------------------------------------------------
@@ -465,10 +465,10 @@ def enter_tournament(replicas, r, due):  # type: ignore[no-untyped-def]
     """Enter a replica with the time of its next event."""
     floats, tree = replicas.floats, replicas.tree
     floats[r, ARMED] = due
-    node = (len(tree) // 2 + r) >> 1
+    node = ((len(tree) - TREE) // 2 + r) >> 1
     while node > 0:
-        left, right = tree[2 * node], tree[2 * node + 1]
-        tree[node] = left if floats[left, ARMED] <= floats[right, ARMED] else right
+        left, right = tree[TREE + 2 * node], tree[TREE + 2 * node + 1]
+        tree[TREE + node] = left if floats[left, ARMED] <= floats[right, ARMED] else right
         node >>= 1
 
 
@@ -483,15 +483,15 @@ def enter_if_earlier(replicas, r):  # type: ignore[no-untyped-def]
 @inner
 def chosen(slots, law, replicas, slot):  # type: ignore[no-untyped-def]
     """The replica that a request is sent to."""
-    of_all = replicas.ints_of_all
+    tree, ints = replicas.tree, replicas.ints
+    on = max(tree[ON], 1)
     r = 0
     if law.routing == 1:
-        of_all[TURN] = (of_all[TURN] + 1) % max(of_all[ON], 1)
-        r = of_all[TURN]
+        tree[TURN] = (tree[TURN] + 1) % on
+        r = tree[TURN]
     elif law.routing == 2:
-        on = max(of_all[ON], 1)
-        r, other = int(slots.cold[slot, PLACE_1] * on), int(slots.cold[slot, PLACE_2] * on)
-        ints = replicas.ints
+        one, two = uniform_pair(law.places_key[0], law.places_key[1], int(slots.floats[slot, REQUEST]))
+        r, other = int(one * on), int(two * on)
         if ints[other, INSIDE] + ints[other, PROMPTING] < ints[r, INSIDE] + ints[r, PROMPTING]:
             r = other
     return r
@@ -500,8 +500,8 @@ def chosen(slots, law, replicas, slot):  # type: ignore[no-untyped-def]
 # --- What the day calls -----------------------------------------------------------------------------------------------
 
 
-@kernel
-def advance(slots, law, replicas, tallies, until, came_s, came, n, origin_s, hour_s, warm_up, last_hour):  # type: ignore[no-untyped-def]
+@inner
+def advance(slots, law, replicas, tallies, until, came, n):  # type: ignore[no-untyped-def]
     """Take requests in and let prompts and sequences end, until a time.
 
     Parameters
@@ -510,69 +510,63 @@ def advance(slots, law, replicas, tallies, until, came_s, came, n, origin_s, hou
         See `state`.
     until : float, s
         What happens at that time or later is left.
-    came_s, came : ndarray
+    came : ndarray, shape (m, 2)
         Times and slots of `n` requests that come before, in order.
-    origin_s, hour_s : float, s
-        First second of the day and length of an hour on the clock.
-    warm_up, last_hour : int
-        Hours before the day, and all hours.
     """
     floats, tree = replicas.floats, replicas.tree
     i = 0
     while True:
-        r = tree[1]
+        r = tree[TREE + 1]
         armed = floats[r, ARMED]
-        arrival = came_s[i] if i < n else np.inf
+        arrival = came[i, 0] if i < n else np.inf
         if armed <= arrival:
             if armed >= until:
                 break
             if min(floats[r, PROMPT_DUE], floats[r, TOKEN_DUE]) <= armed:
-                ring(slots, law, replicas, tallies, r, origin_s, hour_s, warm_up, last_hour)
+                ring(slots, law, replicas, tallies, r)
             enter_tournament(replicas, r, min(floats[r, PROMPT_DUE], floats[r, TOKEN_DUE]))
         else:
-            slot = came[i]
+            slot = int(came[i, 1])
             i += 1
             r = chosen(slots, law, replicas, slot)
             join(slots, law, replicas, tallies, r, slot, arrival)
             enter_if_earlier(replicas, r)
 
 
-@kernel
-def switch(
-    slots, law, replicas, tallies, r, now, nodes, prompt_slots, prompts_per_s, tokens_per_s, context_per_s, step_s
-):  # type: ignore[no-untyped-def]
-    """Serve on so many true nodes from now on, under an expected load, with a step of `step_s` in balance."""
+@inner
+def switch(slots, law, replicas, tallies, r, now, nodes, row):  # type: ignore[no-untyped-def]
+    """Serve on so many true nodes from now on, under the expected load of a row of the schedule."""
     floats, ints = replicas.floats, replicas.ints
     settle(law, replicas, r, now)
     floats[r, NODES] = nodes
-    crowd.expect(law, floats, r, nodes, tokens_per_s, context_per_s, step_s)
-    floats[r, EXPECTED_PROMPTS] = prompts_per_s
-    ints[r, PROMPT_SLOTS] = prompt_slots
+    crowd.expect(law, floats, r, nodes, row[ROW_TOKENS_PER_S], row[ROW_CONTEXT_PER_S], row[ROW_STEP])
+    floats[r, EXPECTED_PROMPTS] = row[ROW_PROMPTS_PER_S]
+    ints[r, PROMPT_SLOTS] = int(row[ROW_PROMPT_SLOTS])
     let_in(slots, law, replicas, tallies, r)
     retime(slots, law, replicas, r)
     enter_tournament(replicas, r, min(floats[r, PROMPT_DUE], floats[r, TOKEN_DUE]))
 
 
-@kernel
+@inner
 def settle_all(law, replicas, now):  # type: ignore[no-untyped-def]
     """Carry all replicas on to now."""
     for r in range(len(replicas.floats)):
         settle(law, replicas, r, now)
 
 
-@kernel
+@inner
 def close(slots, law, replicas, tallies, now):  # type: ignore[no-untyped-def]
     """Lose those whose deadline is past, wherever they stand."""
     for r in range(len(replicas.floats)):
         settle(law, replicas, r, now)
-        gone = clear(slots, replicas.ints[r, LINES:], now)
+        gone = clear(slots, replicas.ints[r], LINES, now)
         while gone != NOBODY:
-            following = slots.after[gone]
+            following = slots.ints[gone, AFTER]
             lost(slots, law, replicas, tallies, r, gone)
             gone = following
 
 
-@kernel
+@inner
 def interrupt(slots, law, replicas, tallies, now, hit, again):  # type: ignore[no-untyped-def]
     """Take sequences out whose node failed: what they have generated must be prefilled with the prompt again.
 
@@ -587,15 +581,18 @@ def interrupt(slots, law, replicas, tallies, now, hit, again):  # type: ignore[n
     for r in range(len(floats)):
         settle(law, replicas, r, now)
     for slot in hit:
-        r = slots.where[slot, REPLICA]
-        left = max((slots.whole[slot] - ints[r, WHOLE]) + (slots.part[slot] - floats[r, PART]), 0.0)
-        weight = law.input_weight[slots.where[slot, STREAM]]
-        slots.cold[slot, PREFILL] += (slots.cold[slot, LEFT] - left) * weight
-        slots.cold[slot, LEFT] = left
+        r = slots.ints[slot, REPLICA]
+        left = max(
+            (slots.floats[slot, WHOLE] - floats[r, TOKEN_WHOLE]) + (slots.floats[slot, PART] - floats[r, TOKEN_PART]),
+            0.0,
+        )
+        weight = law.streams[slots.ints[slot, STREAM], INPUT_WEIGHT]
+        slots.floats[slot, PREFILL] += (slots.floats[slot, LEFT] - left) * weight
+        slots.floats[slot, LEFT] = left
         leave(slots, law, replicas, r, slot)
-        slots.where[slot, STAGE] = PROMPT
+        slots.ints[slot, STAGE] = PROMPT
     for r in range(len(floats)):
-        take_out(slots, replicas, r, again)
+        take_out(slots, law, replicas, r, again)
         rest_where_empty(law, replicas, r)
         let_in(slots, law, replicas, tallies, r)
         retime(slots, law, replicas, r)
@@ -603,24 +600,23 @@ def interrupt(slots, law, replicas, tallies, now, hit, again):  # type: ignore[n
 
 
 @inner
-def take_out(slots, replicas, r, again):  # type: ignore[no-untyped-def]
+def take_out(slots, law, replicas, r, again):  # type: ignore[no-untyped-def]
     """Empty the wheel of a replica and put back those who stay."""
-    ints, buckets = replicas.ints, replicas.buckets[r]
-    fineness = replicas.ints_of_all[FINENESS]
-    stay = NOBODY
-    for place in range(-1, len(buckets)):
-        slot = ints[r, DUE] if place < 0 else buckets[place]
-        if place >= 0:
-            buckets[place] = NOBODY
+    floats, ints = replicas.floats, replicas.ints
+    wheel, stay = ints[r], NOBODY
+    for place in range(HEADER - 1, len(wheel)):
+        slot = ints[r, DUE] if place < HEADER else wheel[place]
+        if place >= HEADER:
+            wheel[place] = NOBODY
         while slot != NOBODY:
-            following = slots.after[slot]
+            following = slots.ints[slot, AFTER]
             if not again[slot]:
-                slots.after[slot] = stay
+                slots.ints[slot, AFTER] = stay
                 stay = slot
             slot = following
     due, bucket, later = NOBODY, 0, 0
     while stay != NOBODY:
-        following = slots.after[stay]
-        due, bucket, later = put(slots, buckets, fineness, due, bucket, later, stay)
+        following = slots.ints[stay, AFTER]
+        due, bucket, later = put(slots, wheel, HEADER, law.fineness, due, bucket, later, stay)
         stay = following
-    ints[r, DUE], ints[r, BUCKET], ints[r, LATER] = due, bucket, later
+    ints[r, DUE], floats[r, BUCKET], ints[r, LATER] = due, bucket, later
