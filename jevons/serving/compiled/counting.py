@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from jevons.serving.compiled.jit import inner
+from jevons.serving.compiled.jit import apart, inner
 from jevons.serving.compiled.state import (
     ARRIVAL,
     BINS,
@@ -54,7 +54,7 @@ def release(slots, slot):  # type: ignore[no-untyped-def]
     slots.n_free[0] += 1
 
 
-@inner
+@apart
 def lose(slots, law, tallies, slot):  # type: ignore[no-untyped-def]
     """Count a request that gave up."""
     tallies.cells[slots.ints[slot, CELL], LOST] += 1

@@ -13,7 +13,7 @@ import numpy as np
 from jevons.serving.compiled import lanes as prefill
 from jevons.serving.compiled import replicas as decode
 from jevons.serving.compiled.draws import Source, next_requests
-from jevons.serving.compiled.jit import inner, kernel
+from jevons.serving.compiled.jit import apart, borrowed, inner, kernel
 from jevons.serving.compiled.state import (
     ARRIVAL,
     ARRIVED,
@@ -133,7 +133,7 @@ def serve_until(slots, law, lanes, replicas, tallies, source, run, scratch, unti
             return True
 
 
-@inner
+@apart
 def enter(slots, law, tallies, run, first, last):  # type: ignore[no-untyped-def]
     """Give the requests of a block from one to another their slots; how many come, with those that come again."""
     block, progress, floats, ints = run.block, run.progress, slots.floats, slots.ints
@@ -165,7 +165,7 @@ def enter(slots, law, tallies, run, first, last):  # type: ignore[no-untyped-def
     return n
 
 
-@inner
+@apart
 def switch(slots, law, lanes, replicas, tallies, row, now):  # type: ignore[no-untyped-def]
     """Serve with the nodes of a row from now on."""
     if not law.colocated:
@@ -182,7 +182,7 @@ def switch(slots, law, lanes, replicas, tallies, row, now):  # type: ignore[no-u
             decode.switch(slots, law, replicas, tallies, r, now, nodes, row)
 
 
-@inner
+@apart
 def note(law, lanes, replicas, run, now):  # type: ignore[no-untyped-def]
     """Take down what the true fleet has done until now."""
     settle(law, lanes, replicas, now)
@@ -198,7 +198,7 @@ def note(law, lanes, replicas, run, now):  # type: ignore[no-untyped-def]
     run.progress[NOTES] += 1
 
 
-@inner
+@apart
 def settle(law, lanes, replicas, now):  # type: ignore[no-untyped-def]
     """Carry all areas on to now."""
     if not law.colocated:
@@ -222,15 +222,15 @@ def advance(  # type: ignore[no-untyped-def]
 ):  # fmt: skip
     """Serve on until a time along the schedule; False if there must be more slots before the same call goes on."""
     return follow(
-        Slots(slot_floats, slot_ints, n_free),
-        law_of_numbers(numbers, streams, places_key),
-        Lanes(lane_floats, lane_ints),
-        Replicas(replica_floats, replica_ints, prompts, tree),
-        Tallies(cells, bins, records),
-        rows,
-        Source(keys, spans, laws, times),
-        Run(progress, block, queue, totals),
-        scratch,
+        Slots(borrowed(slot_floats), borrowed(slot_ints), borrowed(n_free)),
+        law_of_numbers(numbers, borrowed(streams), borrowed(places_key)),
+        Lanes(borrowed(lane_floats), borrowed(lane_ints)),
+        Replicas(borrowed(replica_floats), borrowed(replica_ints), borrowed(prompts), borrowed(tree)),
+        Tallies(borrowed(cells), borrowed(bins), borrowed(records)),
+        borrowed(rows),
+        Source(borrowed(keys), borrowed(spans), borrowed(laws), borrowed(times)),
+        Run(borrowed(progress), borrowed(block), borrowed(queue), borrowed(totals)),
+        borrowed(scratch),
         until,
     )
 
@@ -257,10 +257,13 @@ def control(  # type: ignore[no-untyped-def]
     is_last : bool
         Whether those are lost whose deadline is past, wherever they stand.
     """
-    slots = Slots(slot_floats, slot_ints, n_free)
-    law = law_of_numbers(numbers, streams, places_key)
-    lanes, replicas = Lanes(lane_floats, lane_ints), Replicas(replica_floats, replica_ints, prompts, tree)
-    tallies = Tallies(cells, bins, records)
+    slots = Slots(borrowed(slot_floats), borrowed(slot_ints), borrowed(n_free))
+    law = law_of_numbers(numbers, borrowed(streams), borrowed(places_key))
+    lanes, replicas = (
+        Lanes(borrowed(lane_floats), borrowed(lane_ints)),
+        Replicas(borrowed(replica_floats), borrowed(replica_ints), borrowed(prompts), borrowed(tree)),
+    )
+    tallies = Tallies(borrowed(cells), borrowed(bins), borrowed(records))
     if len(row) > 0:
         switch(slots, law, lanes, replicas, tallies, row, now)
     if len(hit) > 0:

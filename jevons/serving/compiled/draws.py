@@ -20,7 +20,7 @@ from jevons.randomness import (
     TAIL_DENOMINATOR,
     TAIL_NUMERATOR,
 )
-from jevons.serving.compiled.jit import inner, kernel
+from jevons.serving.compiled.jit import apart, borrowed, inner, kernel
 from jevons.serving.compiled.state import BLOCK_ARRIVAL, BLOCK_CACHED, BLOCK_INPUT, BLOCK_OUTPUT, BLOCK_STREAM
 
 #: Rows of the table of keys, in the order of the purposes.
@@ -170,7 +170,7 @@ def interpolated(law, edges, share):  # type: ignore[no-untyped-def]
     return law[0, j] + (law[0, j + 1] - law[0, j]) / (law[1, j + 1] - law[1, j]) * (share - law[1, j])
 
 
-@inner
+@apart
 def next_requests(source, block, number, total, span, scratch):  # type: ignore[no-untyped-def]
     """Draw the next requests into a block.
 
@@ -208,7 +208,7 @@ def next_requests(source, block, number, total, span, scratch):  # type: ignore[
     return n, total, span
 
 
-@inner
+@apart
 def draw_streams(source, block, number, n, scratch):  # type: ignore[no-untyped-def]
     """Draw the stream of each request by the streams' shares of its span."""
     streams = source.spans.shape[1] - BELOW
@@ -224,7 +224,7 @@ def draw_streams(source, block, number, n, scratch):  # type: ignore[no-untyped-
         block[BLOCK_STREAM, i] = stream
 
 
-@inner
+@apart
 def draw_tokens(source, block, number, n, scratch):  # type: ignore[no-untyped-def]
     """Draw the tokens of each request, input and output correlated."""
     keys, laws = source.keys, source.laws
@@ -248,6 +248,6 @@ def draw_tokens(source, block, number, n, scratch):  # type: ignore[no-untyped-d
 @kernel
 def draw_block(keys, spans, laws, times, block, number, place, scratch):  # type: ignore[no-untyped-def]
     """Draw the next requests of a source into a block; `place` holds the sum and the span so far, and is carried on."""
-    source = Source(keys, spans, laws, times)
-    n, place[0], place[1] = next_requests(source, block, number, place[0], int(place[1]), scratch)
+    source = Source(borrowed(keys), borrowed(spans), borrowed(laws), borrowed(times))
+    n, place[0], place[1] = next_requests(source, borrowed(block), number, place[0], int(place[1]), borrowed(scratch))
     return n

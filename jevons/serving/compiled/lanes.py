@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from jevons.serving.compiled.counting import lose
-from jevons.serving.compiled.jit import inner
+from jevons.serving.compiled.jit import apart, inner
 from jevons.serving.compiled.line import append, clear, head, is_empty, pop
 from jevons.serving.compiled.state import (
     AFTER,
@@ -66,7 +66,7 @@ def start(slots, law, lanes, slot):  # type: ignore[no-untyped-def]
     )
 
 
-@inner
+@apart
 def fill(slots, law, lanes, tallies):  # type: ignore[no-untyped-def]
     """Let those who wait into the lanes that are free."""
     ints = lanes.ints
@@ -83,7 +83,7 @@ def fill(slots, law, lanes, tallies):  # type: ignore[no-untyped-def]
         start(slots, law, lanes, slot)
 
 
-@inner
+@apart
 def lost(slots, law, lanes, tallies, slot):  # type: ignore[no-untyped-def]
     """Count out a request that gave up, at its deadline: the area since then was not its."""
     floats, now = lanes.floats, lanes.floats[LANES_AT]
@@ -147,7 +147,7 @@ def advance(slots, law, lanes, tallies, until, queue, n):  # type: ignore[no-unt
     return ended
 
 
-@inner
+@apart
 def switch(slots, law, lanes, tallies, now, nodes, on, slowness, expected):  # type: ignore[no-untyped-def]
     """Work on so many true nodes, as so many lanes of the cell, from now on."""
     settle(lanes, law.lanes_share, now)
@@ -157,7 +157,7 @@ def switch(slots, law, lanes, tallies, now, nodes, on, slowness, expected):  # t
     fill(slots, law, lanes, tallies)
 
 
-@inner
+@apart
 def close(slots, law, lanes, tallies, now):  # type: ignore[no-untyped-def]
     """Lose those whose deadline is past, wherever they stand."""
     settle(lanes, law.lanes_share, now)

@@ -13,7 +13,7 @@ import numpy as np
 from jevons.serving.compiled import crowd
 from jevons.serving.compiled.counting import lose, serve
 from jevons.serving.compiled.draws import uniform_pair
-from jevons.serving.compiled.jit import inner
+from jevons.serving.compiled.jit import apart, inner
 from jevons.serving.compiled.line import append, clear, head, is_empty, pop
 from jevons.serving.compiled.state import (
     AFTER,
@@ -254,7 +254,7 @@ def has_room(slots, law, replicas, r, slot):  # type: ignore[no-untyped-def]
     return free and crowd.has_room(law, floats, ints, r, weight, law.max_batch * floats[r, NODES])
 
 
-@inner
+@apart
 def let_in(slots, law, replicas, tallies, r):  # type: ignore[no-untyped-def]
     """Let those who wait in as far as there is room."""
     lines, now = replicas.ints[r], replicas.floats[r, AT]
@@ -273,7 +273,7 @@ def let_in(slots, law, replicas, tallies, r):  # type: ignore[no-untyped-def]
             break
 
 
-@inner
+@apart
 def lost(slots, law, replicas, tallies, r, slot):  # type: ignore[no-untyped-def]
     """Count out a request that gave up, at its deadline: the area since then was not its."""
     floats, ints, now = replicas.floats, replicas.ints, replicas.floats[r, AT]
@@ -318,7 +318,7 @@ def join(slots, law, replicas, tallies, r, slot, now):  # type: ignore[no-untype
             retime(slots, law, replicas, r)
 
 
-@inner
+@apart
 def end_prompt(slots, law, replicas, r):  # type: ignore[no-untyped-def]
     """The first of the prompts is done: its sequence decodes on the same replica."""
     floats, ints, now = replicas.floats, replicas.ints, replicas.floats[r, AT]
@@ -429,7 +429,7 @@ def swap(heap, one, other):  # type: ignore[no-untyped-def]
         heap[one, column], heap[other, column] = heap[other, column], heap[one, column]
 
 
-@inner
+@apart
 def push_prompt(slots, replicas, r, whole, part, slot):  # type: ignore[no-untyped-def]
     """Put a prompt on the heap."""
     heap, place = replicas.prompts[r], replicas.ints[r, PROMPTS]
@@ -440,7 +440,7 @@ def push_prompt(slots, replicas, r, whole, part, slot):  # type: ignore[no-untyp
         place = (place - 1) >> 1
 
 
-@inner
+@apart
 def pop_prompt(slots, replicas, r):  # type: ignore[no-untyped-def]
     """Take the first prompt from the heap."""
     heap = replicas.prompts[r]
@@ -533,7 +533,7 @@ def advance(slots, law, replicas, tallies, until, came, n):  # type: ignore[no-u
             enter_if_earlier(replicas, r)
 
 
-@inner
+@apart
 def switch(slots, law, replicas, tallies, r, now, nodes, row):  # type: ignore[no-untyped-def]
     """Serve on so many true nodes from now on, under the expected load of a row of the schedule."""
     floats, ints = replicas.floats, replicas.ints
@@ -547,14 +547,14 @@ def switch(slots, law, replicas, tallies, r, now, nodes, row):  # type: ignore[n
     enter_tournament(replicas, r, min(floats[r, PROMPT_DUE], floats[r, TOKEN_DUE]))
 
 
-@inner
+@apart
 def settle_all(law, replicas, now):  # type: ignore[no-untyped-def]
     """Carry all replicas on to now."""
     for r in range(len(replicas.floats)):
         settle(law, replicas, r, now)
 
 
-@inner
+@apart
 def close(slots, law, replicas, tallies, now):  # type: ignore[no-untyped-def]
     """Lose those whose deadline is past, wherever they stand."""
     for r in range(len(replicas.floats)):
@@ -566,7 +566,7 @@ def close(slots, law, replicas, tallies, now):  # type: ignore[no-untyped-def]
             gone = following
 
 
-@inner
+@apart
 def interrupt(slots, law, replicas, tallies, now, hit, again):  # type: ignore[no-untyped-def]
     """Take sequences out whose node failed: what they have generated must be prefilled with the prompt again.
 
@@ -599,7 +599,7 @@ def interrupt(slots, law, replicas, tallies, now, hit, again):  # type: ignore[n
         enter_tournament(replicas, r, min(floats[r, PROMPT_DUE], floats[r, TOKEN_DUE]))
 
 
-@inner
+@apart
 def take_out(slots, law, replicas, r, again):  # type: ignore[no-untyped-def]
     """Empty the wheel of a replica and put back those who stay."""
     floats, ints = replicas.floats, replicas.ints

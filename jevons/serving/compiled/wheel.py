@@ -10,7 +10,7 @@ A wheel is the end of an array of integers, its buckets, from a place `first` on
 
 from __future__ import annotations
 
-from jevons.serving.compiled.jit import inner
+from jevons.serving.compiled.jit import apart, inner
 from jevons.serving.compiled.state import AFTER, NOBODY, PART, REQUEST, WHOLE
 
 #: Fineness that says: the whole number is the bucket.
@@ -93,7 +93,7 @@ def take(slots, wheel, first, fineness, due, bucket, later):  # type: ignore[no-
     return due, bucket, later
 
 
-@inner
+@apart
 def opened(slots, wheel, first, fineness, bucket, later):  # type: ignore[no-untyped-def]
     """Sort the next bucket on which somebody hangs whose lap it is; as `put` returns."""
     mask = len(wheel) - first - 1
@@ -120,7 +120,7 @@ def opened(slots, wheel, first, fineness, bucket, later):  # type: ignore[no-unt
     return due, bucket, later
 
 
-@inner
+@apart
 def first_bucket(slots, wheel, first, fineness):  # type: ignore[no-untyped-def]
     """The lowest bucket on which anybody hangs."""
     lowest = -1
