@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from math import ceil, inf, log2, sqrt
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -24,39 +24,70 @@ from jevons.serving.compiled import day as kernels
 from jevons.serving.compiled.draws import (
     BELOW,
     EXPECTED,
+    FIRST_S,
     LAW_CACHED,
     LAW_CORRELATION,
     LAW_SIZE,
     PURPOSES,
     REACHED,
+    SPAN_S,
     Source,
     draw_block,
 )
 from jevons.serving.compiled.state import (
     ARRIVED,
+    BASE_S,
     BINS,
     BLOCK_ROWS,
     CACHED_TOKENS,
-    CELL_COLUMNS,
+    CELL_ROW,
+    CELLS,
+    CHUNK,
+    COLOCATED,
     DECODE_AREA,
     DECODE_TIME,
     DECODING,
-    DRAWN_SPAN,
     ENTERED,
+    FINENESS,
     FIRST_TOKEN,
     FREE,
+    HOUR_S,
+    HOURS,
     IN_BLOCK,
     INPUT_TOKENS,
+    LANE_BUCKETS_PER_S,
+    LANE_S_PER_TOKEN,
+    LANES,
     LANES_AREA,
+    LANES_ROW,
+    LANES_SHARE,
     LANES_TIME,
     LOST,
+    MAX_BATCH,
+    N_REPLICAS,
     NO_MORE,
+    ORIGIN_S,
     OUTPUT_TOKENS,
+    PENDING,
+    PER_KV_TOKEN_S,
+    PER_PREFILL_TOKEN_S,
+    PER_SEQUENCE_S,
+    POOLED,
+    POWER_OF_TWO,
     PREFILL_START,
+    PROGRESS,
     PROMPT,
     PROMPT_AREA,
     PROMPT_TIME,
+    RECORD_ROW,
+    RECORDS,
+    REPLICA_ROW,
+    REPLICAS,
     REQUEST,
+    REQUESTS_PER_TOKEN,
+    ROUND_ROBIN,
+    ROUTING,
+    ROUTING_KEY,
     ROW_COLUMNS,
     ROW_CONTEXT_PER_S,
     ROW_EXPECTED_LANES,
@@ -72,20 +103,23 @@ from jevons.serving.compiled.state import (
     ROW_TIME,
     ROW_TOKENS_PER_S,
     SERVED_REQUESTS,
+    SHARE,
     STAGE,
+    STREAM_ROW,
+    STREAMS,
     SUM_DECODE,
     SUM_LATENCY,
     SUM_TOKENS,
     SUM_TPOT,
     SUM_TTFT,
+    TPOT_BINS,
+    TTFT_BINS,
     WAIT,
-    Lanes,
-    Law,
-    Replicas,
-    Run,
-    Slots,
-    Tallies,
+    WARM_UP,
+    Memory,
+    Size,
     bin_edges_s,
+    memory_of,
 )
 from jevons.serving.control import ControlPlane, Schedule, schedule_of
 from jevons.serving.disaggregated import lanes_of_cell
@@ -105,7 +139,7 @@ FEWEST_SLOTS = 2 * BLOCK
 #: Requests that a bucket should hold, and buckets at the least and at the most, in all.
 IN_A_BUCKET = 4.0
 FEWEST_BUCKETS, MOST_BUCKETS = 64, 1 << 18
-ROUTING = {"pooled": 0, "round_robin": 1, "power_of_two": 2}
+ROUTINGS = {"pooled": POOLED, "round_robin": ROUND_ROBIN, "power_of_two": POWER_OF_TWO}
 
 
 def serve(env: simpy.Environment, day: Day, draws: Draws) -> simpy.Event:
@@ -138,14 +172,14 @@ class CompiledDay:
         load = sizing.expected_load(day, rates_per_s, sizing.stream_moments(day))
         self.schedule = schedule_of(day, self.plan, load, 0.0)
         self.rows = rows_of(day, self.schedule, 0)
+        self.progress = np.zeros(PROGRESS)
+        self.block = self._opening_block()
+        slots = min(max(2 * self.block.shape[1], 1), FEWEST_SLOTS)
         wheels = Wheels.of(day, self.rows, number)
-        self.law = law_of(day, requests_per_token(day, load, number), wheels.fineness, self.requests is not None, draws)
-        self.run = self._opening_run()
-        self.slots = Slots.of(self.run.queue.shape[1])
-        self.lanes = Lanes.of(wheels.lanes_per_s, wheels.lane_buckets)
-        prompts = int(self.rows[:, ROW_PROMPT_SLOTS].max())
-        self.replicas = Replicas.of(wheels.replicas, max(1, prompts), wheels.buckets)
-        self.tallies = tallies_of(day, self.requests)
+        size = size_of(day, self.rows, wheels, slots, None if self.requests is None else len(self.requests))
+        self.memory = opening_memory(day, size, wheels, requests_per_token(day, load, number), draws)
+        self.queue = np.empty((2, slots, 2))
+        self.totals = np.zeros((day.hours + 1, 4))
         self.control = ControlPlane(env, self, self.schedule)
         failures = day.serving.failures
         self.failures_h = np.empty(0)
@@ -164,58 +198,56 @@ class CompiledDay:
     def _blocks(self) -> Iterable[Requests]:
         return drawn_blocks(self.source, BLOCK) if self.requests is None else [self.requests]
 
-    def _opening_run(self) -> Run:
-        """A run that has not begun."""
-        progress = np.zeros(DRAWN_SPAN + 1)
+    def _opening_block(self) -> Floats:
         if self.requests is None:
-            block = np.zeros((BLOCK_ROWS, BLOCK))
-        else:
-            block = np.array([getattr(self.requests, name) for name in REQUEST_FIELDS], dtype=np.float64)
-            progress[IN_BLOCK], progress[NO_MORE] = len(self.requests), 1
-        slots = min(max(2 * block.shape[1], 1), FEWEST_SLOTS)
-        return Run(progress, block, np.empty((2, slots, 2)), np.zeros((self.day.hours + 1, 4)))
+            return np.zeros((BLOCK_ROWS, BLOCK))
+        self.progress[IN_BLOCK], self.progress[NO_MORE] = len(self.requests), 1
+        return np.array([getattr(self.requests, name) for name in REQUEST_FIELDS], dtype=np.float64)
 
     # The control plane's view.
 
-    @property
-    def _state(self) -> tuple[npt.NDArray[Any], ...]:
-        return (*self.law, *self.slots, *self.lanes, *self.replicas, *self.tallies)
-
     def advance(self) -> None:
         """Serve until now."""
-        scratch = np.empty((5, BLOCK if self.requests is None else 1))
-        while not kernels.advance(*self._state, *self.source, *self.run, self.rows, scratch, self.env.now):
-            size = 2 * len(self.slots.ints)
-            self.slots, self.run = self.slots.grown(size), self.run.grown(size)
+        scratch = np.empty((5, self.block.shape[1] if self.requests is None else 1))
+        while not kernels.advance(
+            *self.memory, *self.source, self.progress, self.block, self.queue, self.totals, self.rows, scratch,
+            self.env.now,
+        ):  # fmt: skip
+            self.memory = self.memory.grown()
+            queue = np.empty((2, 2 * self.queue.shape[1], 2))
+            queue[:, : self.queue.shape[1]] = self.queue
+            self.queue = queue
 
     def under_repair(self, down: int) -> None:
         """Serve with what is left of the schedule's nodes when so many are under repair."""
         self.advance()
         self.rows = rows_of(self.day, self.schedule, down)
         row = self.rows[self.rows[:, ROW_IS_NOTE] == 0][self.schedule.row_at(self.env.now)]
-        kernels.control(*self._state, row, NO_SLOTS, NOBODY_AGAIN, False, self.env.now)
+        kernels.control(*self.memory, row, NO_SLOTS, NOBODY_AGAIN, False, self.env.now)
 
     def decoding(self) -> list[int]:
         """Requests that decode."""
         self.advance()
-        found: list[int] = self.slots.floats[self.slots.ints[:, STAGE] == DECODING, REQUEST].astype(np.int64).tolist()
+        decoding = self.memory.link_rows[:, STAGE] == DECODING
+        found: list[int] = self.memory.slot_rows[decoding, REQUEST].astype(np.int64).tolist()
         return found
 
     def interrupt(self, hit: set[int]) -> None:
         """Start those requests again: their node failed."""
-        requests = self.slots.floats[:, REQUEST]
-        again = (self.slots.ints[:, STAGE] == DECODING) & np.isin(requests, list(hit))
+        requests = self.memory.slot_rows[:, REQUEST]
+        again = (self.memory.link_rows[:, STAGE] == DECODING) & np.isin(requests, list(hit))
         slots = np.flatnonzero(again)
-        slots = slots[np.argsort(requests[slots])].astype(np.int32)
-        kernels.control(*self._state, NO_ROW, slots, again, False, self.env.now)
-        self.run.await_again(self.env.now, slots)
+        slots = slots[np.argsort(requests[slots])]
+        kernels.control(*self.memory, NO_ROW, slots, again, False, self.env.now)
+        n = len(slots)
+        self.queue[0, :n, 0], self.queue[0, :n, 1], self.progress[PENDING] = self.env.now, slots, n
 
     # The close.
 
     def _close(self, _: int) -> None:
         self.advance()
         self.control.closed = True
-        kernels.control(*self._state, NO_ROW, NO_SLOTS, NOBODY_AGAIN, True, self.env.now)
+        kernels.control(*self.memory, NO_ROW, NO_SLOTS, NOBODY_AGAIN, True, self.env.now)
         self.over.succeed()
 
     def served(self) -> ServedDay:
@@ -223,41 +255,42 @@ class CompiledDay:
         flow = self._flow()
         check(flow)
         if self.requests is None:
-            counts, records = counts_of_tallies(self.day, self.tallies), None
+            counts, records = counts_of_cells(self.day, self.memory), None
         else:
             records = self._records(self.requests, flow.arrived)
             counts = counts_of(self.day, self.requests, records)
-        return measured_day(self.day, self.plan, counts, self.run.totals, self.failures_h, flow, records)
+        return measured_day(self.day, self.plan, counts, self.totals, self.failures_h, flow, records)
 
     def _flow(self) -> Flow:
-        stage = self.slots.ints[:, STAGE]
-        spent_s = self.env.now - self.slots.floats[:, ENTERED]
-        done, counted = self.replicas.floats.sum(axis=0), self.tallies.cells.sum(axis=0)
+        stage, replicas = self.memory.link_rows[:, STAGE], int(self.memory.counts[N_REPLICAS])
+        spent_s = self.env.now - self.memory.slot_rows[:, ENTERED]
+        lanes = self.memory.part(LANES, 1, LANES_ROW)[0]
+        done = self.memory.part(REPLICAS, replicas, REPLICA_ROW).sum(axis=0)
+        counted = cells_of(self.day, self.memory).sum(axis=(0, 1))
         return Flow(
             arrived=int(counted[ARRIVED]),
             served=int(counted[SERVED_REQUESTS]),
             lost=int(counted[LOST]),
             inside=int((stage != FREE).sum()),
-            prefill_area_s=float(self.lanes.floats[LANES_AREA] + done[PROMPT_AREA]),
-            prefill_time_s=float(self.lanes.floats[LANES_TIME] + done[PROMPT_TIME] + spent_s[stage == PROMPT].sum()),
+            prefill_area_s=float(lanes[LANES_AREA] + done[PROMPT_AREA]),
+            prefill_time_s=float(lanes[LANES_TIME] + done[PROMPT_TIME] + spent_s[stage == PROMPT].sum()),
             decode_area_s=float(done[DECODE_AREA]),
             decode_time_s=float(done[DECODE_TIME] + spent_s[stage > PROMPT].sum()),
         )
 
     def _records(self, requests: Requests, n: int) -> Records:
-        # Who is still inside has begun its prefill, and may have its first token.
-        inside = np.flatnonzero(self.slots.ints[:, STAGE] != FREE)
-        of_inside = self.slots.floats[inside]
-        self.tallies.records[of_inside[:, REQUEST].astype(np.int64), 0] = of_inside[:, PREFILL_START]
-        self.tallies.records[of_inside[:, REQUEST].astype(np.int64), 1] = of_inside[:, FIRST_TOKEN] + of_inside[:, WAIT]
-        origin_s = self.day.warm_up_hours * self.day.seconds_per_hour
-        start_s, first_s, departure_s = self.tallies.records[:n, :3].T - origin_s
+        records = self.memory.part(RECORDS, len(requests), RECORD_ROW)
+        # Who is still inside may have begun its prefill, and have its first token.
+        inside = self.memory.slot_rows[self.memory.link_rows[:, STAGE] != FREE]
+        numbers = inside[:, REQUEST].astype(np.int64)
+        records[numbers, 0], records[numbers, 1] = inside[:, PREFILL_START], inside[:, FIRST_TOKEN] + inside[:, WAIT]
+        start_s, first_s, departure_s = records[:n, :3].T - self.memory.state[ORIGIN_S]
         return Records(
             arrival_s=requests.arrival_s[:n],
             prefill_start_s=start_s,
             first_token_s=first_s,
             departure_s=departure_s,
-            lost=self.tallies.records[:n, 3] > 0,
+            lost=records[:n, 3] > 0,
             stream=requests.stream[:n],
         )
 
@@ -267,7 +300,7 @@ class CompiledDay:
 #: Fields of `Requests` in the order of a block's rows.
 REQUEST_FIELDS = ("arrival_s", "stream", "input_tokens", "cached_tokens", "output_tokens")
 #: What a control kernel is given for what does not change.
-NO_ROW, NO_SLOTS, NOBODY_AGAIN = np.empty(0), np.empty(0, dtype=np.int32), np.zeros(1, dtype=np.bool_)
+NO_ROW, NO_SLOTS, NOBODY_AGAIN = np.empty(0), np.empty(0, dtype=np.int64), np.zeros(1, dtype=np.bool_)
 
 
 def drawn_blocks(source: Source, size: int) -> Iterator[Requests]:
@@ -296,11 +329,11 @@ def source_of(day: Day, expected: Floats, draws: Draws) -> Source:
     spans[:-1, EXPECTED] = expected.sum(axis=1)
     spans[1:, REACHED] = np.cumsum(spans[:-1, EXPECTED])
     spans[:-1, BELOW:] = np.cumsum(expected, axis=1)
+    spans[:, FIRST_S], spans[:, SPAN_S] = -day.warm_up_hours * day.seconds_per_hour, day.seconds_per_hour
     return Source(
         keys=np.array([draws.key(purpose) for purpose in PURPOSES], dtype=np.uint64),
         spans=spans,
         laws=token_laws(day),
-        times=np.array([-day.warm_up_hours * day.seconds_per_hour, day.seconds_per_hour]),
     )
 
 
@@ -329,43 +362,44 @@ def token_law_rows(tokens: Tokens | None) -> list[list[float]]:
     return [list(tokens.mean), list(tokens.sigma), np.cumsum(tokens.weight).tolist()]
 
 
-def law_of(
-    day: Day, requests_per_token: float, fineness: int, keeps_records: bool, draws: Draws
-) -> tuple[Floats, Floats, npt.NDArray[np.uint64]]:
-    """How the nodes of a day serve: the numbers of `Law`, its streams, its key."""
-    serving, step, share = day.serving, day.serving.step, day.share_simulated
-    colocated = serving.layout == "colocated"
-    numbers = Law(
-        colocated=colocated,
-        routing=ROUTING[serving.routing],
-        keeps_records=keeps_records,
-        fineness=fineness,
-        warm_up=day.warm_up_hours,
-        hours=day.warm_up_hours + day.hours,
-        origin_s=day.warm_up_hours * day.seconds_per_hour,
-        hour_s=day.seconds_per_hour,
-        base_s=step.base_s,
-        per_sequence_s=step.per_sequence_s,
-        per_kv_token_s=step.per_kv_token_s,
-        per_prefill_token_s=step.per_prefill_token_s,
-        chunk=serving.prefill_chunk_tokens,
-        max_batch=serving.max_batch,
-        lane_s_per_token=0.0 if colocated else sizing.prefill_node_seconds(serving) * serving.prefill_lanes,
-        lanes_share=share,
-        share=share if serving.routing == "pooled" else 1.0,
-        requests_per_token=requests_per_token,
-        streams=None,
-        places_key=None,
+def size_of(day: Day, rows: Floats, wheels: Wheels, slots: int, records: int | None) -> Size:
+    """How much of everything a day needs."""
+    return Size(
+        slots=slots,
+        streams=len(day.streams),
+        cells=(day.warm_up_hours + day.hours) * len(day.streams),
+        replicas=wheels.replicas,
+        prompts=max(1, int(rows[:, ROW_PROMPT_SLOTS].max())),
+        lane_buckets=wheels.lane_buckets,
+        buckets=wheels.buckets,
+        records=records,
     )
-    streams = [
-        (one.input_weight, one.output_weight, one.interactive, inf if one.patience_s is None else one.patience_s)
-        for one in day.streams
-    ]
-    return (
-        np.array(numbers[:-2], dtype=np.float64),
-        np.array(streams, dtype=np.float64),
-        np.array(draws.key("routing"), dtype=np.uint64),
-    )
+
+
+def opening_memory(day: Day, size: Size, wheels: Wheels, requests_per_token: float, draws: Draws) -> Memory:
+    """A day's memory with the law by which its nodes serve."""
+    serving, step, share, memory = day.serving, day.serving.step, day.share_simulated, memory_of(size)
+    state, counts, colocated = memory.state, memory.counts, serving.layout == "colocated"
+    counts[COLOCATED], counts[ROUTING], counts[FINENESS] = colocated, ROUTINGS[serving.routing], wheels.fineness
+    counts[WARM_UP], counts[HOURS] = day.warm_up_hours, day.warm_up_hours + day.hours
+    state[ORIGIN_S], state[HOUR_S] = day.warm_up_hours * day.seconds_per_hour, day.seconds_per_hour
+    state[BASE_S], state[PER_SEQUENCE_S] = step.base_s, step.per_sequence_s
+    state[PER_KV_TOKEN_S], state[PER_PREFILL_TOKEN_S] = step.per_kv_token_s, step.per_prefill_token_s
+    state[CHUNK], state[MAX_BATCH] = serving.prefill_chunk_tokens, serving.max_batch
+    if not colocated:
+        state[LANE_S_PER_TOKEN] = sizing.prefill_node_seconds(serving) * serving.prefill_lanes
+    state[LANE_BUCKETS_PER_S] = wheels.lanes_per_s
+    state[LANES_SHARE], state[SHARE] = share, share if serving.routing == "pooled" else 1.0
+    state[REQUESTS_PER_TOKEN] = requests_per_token
+    state[ROUTING_KEY : ROUTING_KEY + 4] = [part for word in draws.key("routing") for part in divmod(word, 1 << 32)]
+    state[STREAMS : STREAMS + size.streams * STREAM_ROW] = np.array(
+        [
+            (one.input_weight, one.output_weight, one.interactive, inf if one.patience_s is None else one.patience_s)
+            for one in day.streams
+        ],
+        dtype=np.float64,
+    ).reshape(-1)
+    return memory
 
 
 def rows_of(day: Day, schedule: Schedule, down: int) -> Floats:
@@ -442,26 +476,23 @@ def buckets(wanted: float, wheels: int) -> int:
     return 1 << ceil(log2(min(max(wanted, FEWEST_BUCKETS), most)))
 
 
-def tallies_of(day: Day, kept: Requests | None) -> Tallies:
-    """Nothing counted yet; of requests that are kept single records are, else histograms."""
-    cells = (day.warm_up_hours + day.hours) * len(day.streams)
-    records = np.zeros((0 if kept is None else len(kept), 4))
-    records[:, :3] = np.nan
-    return Tallies(
-        cells=np.zeros((cells, CELL_COLUMNS)),
-        bins=np.zeros((2, cells if kept is None else 0, BINS), dtype=np.int32),
-        records=records,
-    )
-
-
 # --- From arrays to the day -------------------------------------------------------------------------------------------
 
 
-def counts_of_tallies(day: Day, tallies: Tallies) -> Counts:
+def cells_of(day: Day, memory: Memory) -> Floats:
+    """What was counted, shape (warm-up + h, s, columns)."""
+    hours, streams = day.warm_up_hours + day.hours, len(day.streams)
+    return memory.part(CELLS, hours * streams, CELL_ROW).reshape(hours, streams, CELL_ROW)
+
+
+def counts_of_cells(day: Day, memory: Memory) -> Counts:
     """What was counted, with percentiles from histograms: within 0.2 % of exact ones."""
-    streams = len(day.streams)
-    cells = tallies.cells.reshape(-1, streams, CELL_COLUMNS)[day.warm_up_hours :]
-    bins = tallies.bins.reshape(2, -1, streams, BINS)[:, day.warm_up_hours :]
+    cells = cells_of(day, memory)
+    ttft, tpot = (
+        memory.bins(where, cells.shape[0] * cells.shape[1]).reshape(*cells.shape[:2], BINS)[day.warm_up_hours :]
+        for where in (TTFT_BINS, TPOT_BINS)
+    )
+    cells = cells[day.warm_up_hours :]
     by_hour, by_stream, of_day = cells.sum(axis=1), cells.sum(axis=0), cells.sum(axis=(0, 1))
 
     def mean(sums: Floats, what: int) -> Floats:
@@ -473,11 +504,11 @@ def counts_of_tallies(day: Day, tallies: Tallies) -> Counts:
         input_tokens=cells[:, :, INPUT_TOKENS],
         cached_tokens=cells[:, :, CACHED_TOKENS],
         output_tokens=cells[:, :, OUTPUT_TOKENS],
-        ttft_s=latencies_of_bins(mean(by_hour, SUM_TTFT), bins[0].sum(axis=1)),
-        tpot_s=latencies_of_bins(mean(by_hour, SUM_TPOT), bins[1].sum(axis=1)),
+        ttft_s=latencies_of_bins(mean(by_hour, SUM_TTFT), ttft.sum(axis=1)),
+        tpot_s=latencies_of_bins(mean(by_hour, SUM_TPOT), tpot.sum(axis=1)),
         stream_latencies=StreamLatencies(
             mean_ttft_s=mean(by_stream, SUM_TTFT),
-            p95_ttft_s=np.array([quantile_of_bins(own, 0.95) for own in bins[0].sum(axis=0)]),
+            p95_ttft_s=np.array([quantile_of_bins(own, 0.95) for own in ttft.sum(axis=0)]),
             mean_tpot_s=mean(by_stream, SUM_TPOT),
             mean_latency_s=mean(by_stream, SUM_LATENCY),
         ),

@@ -1,10 +1,10 @@
-"""What is counted of each request as it comes, is lost or leaves."""
+"""What is counted of each request as it is lost or leaves."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from jevons.serving.compiled.jit import apart, inner
+from jevons.serving.compiled.jit import inner
 from jevons.serving.compiled.state import (
     ARRIVAL,
     BINS,
@@ -12,18 +12,30 @@ from jevons.serving.compiled.state import (
     CACHED,
     CACHED_TOKENS,
     CELL,
+    CELL_ROW,
+    CELLS,
     FIRST_OCTAVE,
     FIRST_TOKEN,
     FREE,
     FREE_SLOT,
+    HOUR_S,
+    HOURS,
     INPUT,
     INPUT_TOKENS,
+    KEEPS_RECORDS,
+    LINK,
     LOST,
+    N_FREE,
+    N_STREAMS,
+    ORIGIN_S,
     OUTPUT,
     OUTPUT_TOKENS,
     PREFILL_START,
+    RECORD_ROW,
+    RECORDS,
     REQUEST,
     SERVED_REQUESTS,
+    SLOT,
     STAGE,
     STREAM,
     SUM_DECODE,
@@ -31,7 +43,10 @@ from jevons.serving.compiled.state import (
     SUM_TOKENS,
     SUM_TPOT,
     SUM_TTFT,
+    TPOT_BINS,
+    TTFT_BINS,
     WAIT,
+    WARM_UP,
 )
 
 #: Bits of the fraction of a double, and its exponent of 1.
@@ -47,49 +62,50 @@ def bin_of(seconds):  # type: ignore[no-untyped-def]
 
 
 @inner
-def release(slots, slot):  # type: ignore[no-untyped-def]
+def release(links, counts, slot):  # type: ignore[no-untyped-def]
     """Make a slot free."""
-    slots.ints[slot, STAGE] = FREE
-    slots.ints[slots.n_free[0], FREE_SLOT] = slot
-    slots.n_free[0] += 1
-
-
-@apart
-def lose(slots, law, tallies, slot):  # type: ignore[no-untyped-def]
-    """Count a request that gave up."""
-    tallies.cells[slots.ints[slot, CELL], LOST] += 1
-    if law.keeps_records:
-        request = int(slots.floats[slot, REQUEST])
-        tallies.records[request, 0] = slots.floats[slot, PREFILL_START]
-        tallies.records[request, 3] = 1.0
-    release(slots, slot)
+    links[slot * LINK + STAGE] = FREE
+    links[counts[N_FREE] * LINK + FREE_SLOT] = slot
+    counts[N_FREE] += 1
 
 
 @inner
-def serve(slots, law, tallies, slot, now):  # type: ignore[no-untyped-def]
+def lose(slots, links, state, counts, slot):  # type: ignore[no-untyped-def]
+    """Count a request that gave up."""
+    state[counts[CELLS] + links[slot * LINK + CELL] * CELL_ROW + LOST] += 1
+    if counts[KEEPS_RECORDS] != 0:
+        record = counts[RECORDS] + int(slots[slot * SLOT + REQUEST]) * RECORD_ROW
+        state[record] = slots[slot * SLOT + PREFILL_START]
+        state[record + 3] = 1.0
+    release(links, counts, slot)
+
+
+@inner
+def serve(slots, links, state, counts, slot, now):  # type: ignore[no-untyped-def]
     """Count a request that has got its last token."""
-    floats, cells = slots.floats, tallies.cells
-    wait, output, cell = floats[slot, WAIT], floats[slot, OUTPUT], slots.ints[slot, CELL]
-    first, departure = floats[slot, FIRST_TOKEN] + wait, now + wait
-    hour = int(np.floor((departure - law.origin_s) / law.hour_s)) + law.warm_up
-    if law.warm_up <= hour < law.hours:
-        left = hour * len(law.streams) + slots.ints[slot, STREAM]
-        cells[left, INPUT_TOKENS] += floats[slot, INPUT]
-        cells[left, CACHED_TOKENS] += floats[slot, CACHED]
-        cells[left, OUTPUT_TOKENS] += output
-    ttft, decode = first - floats[slot, ARRIVAL], departure - first
+    own, link = slot * SLOT, slot * LINK
+    wait, output, index = slots[own + WAIT], slots[own + OUTPUT], int(links[link + CELL])
+    first, departure = slots[own + FIRST_TOKEN] + wait, now + wait
+    hour = int(np.floor((departure - state[ORIGIN_S]) / state[HOUR_S])) + counts[WARM_UP]
+    if counts[WARM_UP] <= hour < counts[HOURS]:
+        left = counts[CELLS] + (hour * counts[N_STREAMS] + links[link + STREAM]) * CELL_ROW
+        state[left + INPUT_TOKENS] += slots[own + INPUT]
+        state[left + CACHED_TOKENS] += slots[own + CACHED]
+        state[left + OUTPUT_TOKENS] += output
+    ttft, decode = first - slots[own + ARRIVAL], departure - first
     tpot = decode / output
-    cells[cell, SERVED_REQUESTS] += 1
-    cells[cell, SUM_TTFT] += ttft
-    cells[cell, SUM_TPOT] += tpot
-    cells[cell, SUM_LATENCY] += ttft + decode
-    cells[cell, SUM_DECODE] += decode
-    cells[cell, SUM_TOKENS] += output
-    if law.keeps_records:
-        record = int(floats[slot, REQUEST])
-        tallies.records[record, 0] = floats[slot, PREFILL_START]
-        tallies.records[record, 1], tallies.records[record, 2] = first, departure
+    cell = counts[CELLS] + index * CELL_ROW
+    state[cell + SERVED_REQUESTS] += 1
+    state[cell + SUM_TTFT] += ttft
+    state[cell + SUM_TPOT] += tpot
+    state[cell + SUM_LATENCY] += ttft + decode
+    state[cell + SUM_DECODE] += decode
+    state[cell + SUM_TOKENS] += output
+    if counts[KEEPS_RECORDS] != 0:
+        record = counts[RECORDS] + int(slots[own + REQUEST]) * RECORD_ROW
+        state[record] = slots[own + PREFILL_START]
+        state[record + 1], state[record + 2] = first, departure
     else:
-        tallies.bins[0, cell, bin_of(ttft)] += 1
-        tallies.bins[1, cell, bin_of(tpot)] += 1
-    release(slots, slot)
+        counts[counts[TTFT_BINS] + index * BINS + bin_of(ttft)] += 1
+        counts[counts[TPOT_BINS] + index * BINS + bin_of(tpot)] += 1
+    release(links, counts, slot)

@@ -1,4 +1,7 @@
-"""The sequences that decode on a replica: their mass, the batch they feel, the room left; `crowd.Crowd` on arrays."""
+"""The sequences that decode on a replica: their mass, the batch they feel, the room left; `crowd.Crowd` on arrays.
+
+A replica is named by the place of its row in `state` (`r`) and in `counts` (`q`).
+"""
 
 from __future__ import annotations
 
@@ -6,105 +9,109 @@ from math import exp
 
 import numpy as np
 
-from jevons.serving.compiled.jit import inner
+from jevons.serving.compiled.jit import apart, inner
 from jevons.serving.compiled.state import (
     AVERAGING_S,
-    CONTEXT,
+    BASE_S,
     CONTEXT_SUM,
     EXPECTED_TOKENS,
     FELT_CONTEXT,
     FELT_MASS,
     FELT_NUMBER,
     MASS,
+    MAX_BATCH,
     NUMBER,
-    OUTPUT_WEIGHT,
+    PER_KV_TOKEN_S,
+    PER_SEQUENCE_S,
+    REQUESTS_PER_TOKEN,
     SERVED,
     SERVED_CONTEXT,
-    STREAM,
+    SHARE,
 )
 from jevons.serving.crowd import REQUESTS_AVERAGED, ROOM_FOR_NOISE, ROUNDING
 
 
 @inner
-def feel(floats, ints, r):  # type: ignore[no-untyped-def]
+def feel(state, counts, r, q):  # type: ignore[no-untyped-def]
     """Feel the batch that there is."""
-    floats[r, FELT_NUMBER] = ints[r, NUMBER]
-    floats[r, FELT_MASS], floats[r, FELT_CONTEXT] = floats[r, MASS], floats[r, CONTEXT_SUM]
+    state[r + FELT_NUMBER] = counts[q + NUMBER]
+    state[r + FELT_MASS], state[r + FELT_CONTEXT] = state[r + MASS], state[r + CONTEXT_SUM]
 
 
 @inner
-def pass_time(law, floats, ints, r, span_s, tokens):  # type: ignore[no-untyped-def]
+def pass_time(state, counts, r, q, span_s, tokens):  # type: ignore[no-untyped-def]
     """Let time pass in which each sequence has got so many tokens."""
-    floats[r, SERVED] += floats[r, MASS] * tokens / law.share
-    floats[r, SERVED_CONTEXT] += floats[r, CONTEXT_SUM] * tokens / law.share
-    if law.share < 1:
-        keep = exp(-span_s / floats[r, AVERAGING_S])
-        new = (1 - keep) / law.share
-        floats[r, FELT_NUMBER] = keep * floats[r, FELT_NUMBER] + new * ints[r, NUMBER]
-        floats[r, FELT_MASS] = keep * floats[r, FELT_MASS] + new * floats[r, MASS]
-        floats[r, FELT_CONTEXT] = keep * floats[r, FELT_CONTEXT] + new * floats[r, CONTEXT_SUM]
+    share = state[SHARE]
+    state[r + SERVED] += state[r + MASS] * tokens / share
+    state[r + SERVED_CONTEXT] += state[r + CONTEXT_SUM] * tokens / share
+    if share < 1:
+        keep = exp(-span_s / state[r + AVERAGING_S])
+        new = (1 - keep) / share
+        state[r + FELT_NUMBER] = keep * state[r + FELT_NUMBER] + new * counts[q + NUMBER]
+        state[r + FELT_MASS] = keep * state[r + FELT_MASS] + new * state[r + MASS]
+        state[r + FELT_CONTEXT] = keep * state[r + FELT_CONTEXT] + new * state[r + CONTEXT_SUM]
 
 
 @inner
-def add(slots, law, floats, ints, r, slot):  # type: ignore[no-untyped-def]
+def add(state, counts, r, q, weight, context):  # type: ignore[no-untyped-def]
     """Count a sequence in."""
-    ints[r, NUMBER] += 1
-    floats[r, MASS] += law.streams[slots.ints[slot, STREAM], OUTPUT_WEIGHT]
-    floats[r, CONTEXT_SUM] += slots.floats[slot, CONTEXT]
-    if law.share == 1:
-        feel(floats, ints, r)
+    counts[q + NUMBER] += 1
+    state[r + MASS] += weight
+    state[r + CONTEXT_SUM] += context
+    if state[SHARE] == 1:
+        feel(state, counts, r, q)
 
 
 @inner
-def remove(slots, law, floats, ints, r, slot):  # type: ignore[no-untyped-def]
+def remove(state, counts, r, q, weight, context):  # type: ignore[no-untyped-def]
     """Count a sequence out."""
-    ints[r, NUMBER] -= 1
-    floats[r, MASS] -= law.streams[slots.ints[slot, STREAM], OUTPUT_WEIGHT]
-    floats[r, CONTEXT_SUM] -= slots.floats[slot, CONTEXT]
-    if ints[r, NUMBER] == 0:
+    counts[q + NUMBER] -= 1
+    state[r + MASS] -= weight
+    state[r + CONTEXT_SUM] -= context
+    if counts[q + NUMBER] == 0:
         # With nobody there the sums are known exactly.
-        floats[r, MASS] = 0.0
-        floats[r, CONTEXT_SUM] = 0.0
-    if law.share == 1:
-        feel(floats, ints, r)
+        state[r + MASS] = 0.0
+        state[r + CONTEXT_SUM] = 0.0
+    if state[SHARE] == 1:
+        feel(state, counts, r, q)
 
 
 @inner
-def step_s(law, floats, r, nodes):  # type: ignore[no-untyped-def]
+def step_s(state, r, nodes):  # type: ignore[no-untyped-def]
     """Time of a step on so many true nodes, s."""
-    work = law.per_sequence_s * floats[r, FELT_MASS] + law.per_kv_token_s * floats[r, FELT_CONTEXT]
-    return law.base_s + work / nodes
+    work = state[PER_SEQUENCE_S] * state[r + FELT_MASS] + state[PER_KV_TOKEN_S] * state[r + FELT_CONTEXT]
+    return state[BASE_S] + work / nodes
 
 
 @inner
-def has_room(law, floats, ints, r, weight, slots):  # type: ignore[no-untyped-def]
+def has_room(state, counts, r, q, weight, slots):  # type: ignore[no-untyped-def]
     """Whether so much more mass in the cell fits in the true pool's slots."""
-    if law.share == 1:
-        room = floats[r, MASS] + weight <= slots * ROUNDING or (ints[r, NUMBER] == 0 and slots > 0)
-    else:
-        left = 1 - floats[r, FELT_MASS] / slots if slots > 0 else 0.0
-        own = law.share * slots
-        room = floats[r, MASS] + weight <= own + ROOM_FOR_NOISE * (own + weight) * left
-    return room
+    share = state[SHARE]
+    if share == 1:
+        return state[r + MASS] + weight <= slots * ROUNDING or (counts[q + NUMBER] == 0 and slots > 0)
+    left = 1 - state[r + FELT_MASS] / slots if slots > 0 else 0.0
+    own = share * slots
+    return state[r + MASS] + weight <= own + ROOM_FOR_NOISE * (own + weight) * left
 
 
-@inner
-def expect(law, floats, r, nodes, tokens_per_s, context_per_s, balanced_s):  # type: ignore[no-untyped-def]
+@apart
+def expect(state, r, nodes, tokens_per_s, context_per_s, balanced_s):  # type: ignore[no-untyped-def]
     """Move what is felt with the expected load of the true pool, at first to the balance of the sizing formula."""
-    if law.share < 1:
-        before = floats[r, EXPECTED_TOKENS]
-        floats[r, EXPECTED_TOKENS] = tokens_per_s
-        requests_per_s = tokens_per_s * law.requests_per_token
-        floats[r, AVERAGING_S] = REQUESTS_AVERAGED / requests_per_s if requests_per_s > 0 else np.inf
-        if before > 0:
-            felt = floats[r, FELT_MASS]
-            # A pool that is full does not get fuller when more is wanted of it.
-            room = max(1.0, law.max_batch * nodes / felt) if felt > 0 else 1.0
-            factor = min(tokens_per_s / before, room)
-            floats[r, FELT_NUMBER] *= factor
-            floats[r, FELT_MASS] *= factor
-            floats[r, FELT_CONTEXT] *= factor
-        elif tokens_per_s > 0:
-            floats[r, FELT_MASS] = tokens_per_s * balanced_s
-            floats[r, FELT_NUMBER] = tokens_per_s * balanced_s
-            floats[r, FELT_CONTEXT] = context_per_s * balanced_s
+    if state[SHARE] == 1:
+        return
+    before = state[r + EXPECTED_TOKENS]
+    state[r + EXPECTED_TOKENS] = tokens_per_s
+    requests_per_s = tokens_per_s * state[REQUESTS_PER_TOKEN]
+    state[r + AVERAGING_S] = REQUESTS_AVERAGED / requests_per_s if requests_per_s > 0 else np.inf
+    if before > 0:
+        felt = state[r + FELT_MASS]
+        # A pool that is full does not get fuller when more is wanted of it.
+        room = max(1.0, state[MAX_BATCH] * nodes / felt) if felt > 0 else 1.0
+        factor = min(tokens_per_s / before, room)
+        state[r + FELT_NUMBER] *= factor
+        state[r + FELT_MASS] *= factor
+        state[r + FELT_CONTEXT] *= factor
+    elif tokens_per_s > 0:
+        state[r + FELT_MASS] = tokens_per_s * balanced_s
+        state[r + FELT_NUMBER] = tokens_per_s * balanced_s
+        state[r + FELT_CONTEXT] = context_per_s * balanced_s

@@ -2,8 +2,6 @@
 
 What is known beforehand of the control plane, the autoscaler's switches and the ends of the hours, is a table of rows;
 whatever is not, a failure or a repair, ends the call, and the next one goes on from there.
-
-Python calls the kernels at the end of this file; they take arrays and give them the names of `state`.
 """
 
 from __future__ import annotations
@@ -12,8 +10,8 @@ import numpy as np
 
 from jevons.serving.compiled import lanes as prefill
 from jevons.serving.compiled import replicas as decode
-from jevons.serving.compiled.draws import Source, next_requests
-from jevons.serving.compiled.jit import apart, borrowed, inner, kernel
+from jevons.serving.compiled.draws import next_requests
+from jevons.serving.compiled.jit import apart, kernel
 from jevons.serving.compiled.state import (
     ARRIVAL,
     ARRIVED,
@@ -26,31 +24,45 @@ from jevons.serving.compiled.state import (
     BUSY_S,
     CACHED,
     CELL,
+    CELL_ROW,
+    CELLS,
+    COLOCATED,
     CONTEXT,
     DEADLINE,
     DRAWN_SPAN,
     DRAWN_SUM,
     FIRST_TOKEN,
     FREE_SLOT,
+    HOUR_S,
+    HOURS,
     IN_BLOCK,
     INPUT,
     INPUT_WEIGHT,
+    LANES,
     LANES_BUSY_S,
+    LANES_SHARE,
     LEFT,
+    LINK,
+    N_FREE,
+    N_REPLICAS,
+    N_STREAMS,
     NEXT,
     NEXT_ROW,
     NO_MORE,
     NODES,
     NOTES,
     ON,
+    ORIGIN_S,
     OUTPUT,
     OUTPUT_WEIGHT,
     PATIENCE_S,
     PENDING,
+    POOLED,
     PREFILL,
     PREFILL_START,
     PREFILLED,
     REQUEST,
+    ROUTING,
     ROW_EXPECTED_LANES,
     ROW_IS_NOTE,
     ROW_LANES,
@@ -61,214 +73,180 @@ from jevons.serving.compiled.state import (
     ROW_TIME,
     SERVED,
     SERVED_CONTEXT,
+    SLOT,
     STREAM,
+    STREAM_ROW,
+    STREAMS,
     WAIT,
-    Lanes,
-    Law,
-    Replicas,
-    Run,
-    Slots,
-    Tallies,
+    WARM_UP,
 )
 
 
-@inner
-def law_of_numbers(numbers, streams, places_key):  # type: ignore[no-untyped-def]
-    """The law that a table of numbers, in the order of its fields, stands for."""
-    return Law(
-        numbers[0] > 0, int(numbers[1]), numbers[2] > 0, int(numbers[3]), int(numbers[4]), int(numbers[5]),
-        numbers[6], numbers[7], numbers[8], numbers[9], numbers[10], numbers[11], numbers[12], numbers[13],
-        numbers[14], numbers[15], numbers[16], numbers[17], streams, places_key,
-    )  # fmt: skip
+@kernel
+def advance(  # type: ignore[no-untyped-def]
+    slots, links, state, counts, keys, spans, laws, progress, block, queue, totals, rows, scratch, until
+):
+    """Serve on until a time, and take the rows of the schedule on the way.
 
+    Parameters
+    ----------
+    slots, links, state, counts, progress, block, rows
+        See `state`.
+    keys, spans, laws
+        See `draws`.
+    queue : ndarray, shape (2, m, 2)
+        Room for times and slots of those that come, and of those whose prompts are done.
+    totals : ndarray, shape (notes, 4)
+        Prompt tokens, output tokens and their context served, and busy node-seconds, taken down at each note.
+    scratch : ndarray, shape (5, n)
+    until : float, s
 
-@inner
-def follow(slots, law, lanes, replicas, tallies, rows, source, run, scratch, until):  # type: ignore[no-untyped-def]
-    """Serve on until a time, and take the rows of the schedule on the way; False if there must be more slots first."""
-    progress = run.progress
+    Returns
+    -------
+    bool
+        False if there must be more slots before the same call goes on.
+    """
     while True:
         row = int(progress[NEXT_ROW])
         is_row = row < len(rows) and rows[row, ROW_TIME] <= until
-        if not serve_until(
-            slots, law, lanes, replicas, tallies, source, run, scratch, rows[row, ROW_TIME] if is_row else until
-        ):
+        time = rows[row, ROW_TIME] if is_row else until
+        if not serve_until(slots, links, state, counts, keys, spans, laws, progress, block, queue, scratch, time):
             return False
         if not is_row:
             return True
         if rows[row, ROW_IS_NOTE] > 0:
-            note(law, lanes, replicas, run, rows[row, ROW_TIME])
+            note(state, counts, progress, totals, time)
         else:
-            switch(slots, law, lanes, replicas, tallies, rows[row], rows[row, ROW_TIME])
+            switch(slots, links, state, counts, rows[row], time)
         progress[NEXT_ROW] += 1
 
 
-@inner
-def serve_until(slots, law, lanes, replicas, tallies, source, run, scratch, until):  # type: ignore[no-untyped-def]
+@apart
+def serve_until(  # type: ignore[no-untyped-def]
+    slots, links, state, counts, keys, spans, laws, progress, block, queue, scratch, until
+):
     """Serve on until a time between two rows; False if there must be more slots first."""
-    progress, block, queue = run.progress, run.block, run.queue
     while True:
         if progress[NEXT] == progress[IN_BLOCK] and progress[NO_MORE] == 0:
             progress[BEFORE] += progress[IN_BLOCK]
-            n, total, span = next_requests(
-                source, block, int(progress[BEFORE]), progress[DRAWN_SUM], int(progress[DRAWN_SPAN]), scratch
-            )
-            progress[DRAWN_SUM], progress[DRAWN_SPAN] = total, span
-            progress[NEXT], progress[IN_BLOCK] = 0, n
-            progress[NO_MORE] = 1 if n < block.shape[1] else 0
+            progress[NEXT] = 0
+            progress[IN_BLOCK], progress[DRAWN_SUM], progress[DRAWN_SPAN] = next_requests(
+                keys, spans, laws, block, int(progress[BEFORE]),
+                progress[DRAWN_SUM], int(progress[DRAWN_SPAN]), scratch,
+            )  # fmt: skip
+            progress[NO_MORE] = 1 if progress[IN_BLOCK] < block.shape[1] else 0
         first, end = int(progress[NEXT]), int(progress[IN_BLOCK])
         last = first
-        while last < end and block[BLOCK_ARRIVAL, last] + law.origin_s < until:
+        while last < end and block[BLOCK_ARRIVAL, last] + state[ORIGIN_S] < until:
             last += 1
-        if last - first > slots.n_free[0]:
+        if last - first > counts[N_FREE]:
             return False
         # Past the last request of a block that more will follow, nothing is known yet.
         horizon = until
         if last == end and progress[NO_MORE] == 0:
-            horizon = np.nextafter(block[BLOCK_ARRIVAL, last - 1] + law.origin_s, np.inf)
-        n = enter(slots, law, tallies, run, first, last)
-        if not law.colocated:
-            n = prefill.advance(slots, law, lanes, tallies, horizon, queue, n)
-        decode.advance(slots, law, replicas, tallies, horizon, queue[0 if law.colocated else 1], n)
+            horizon = np.nextafter(block[BLOCK_ARRIVAL, last - 1] + state[ORIGIN_S], np.inf)
+        n = enter(slots, links, state, counts, progress, block, queue, first, last)
+        which = 0
+        if counts[COLOCATED] == 0:
+            n = prefill.advance(slots, links, state, counts, horizon, queue, n)
+            which = 1
+        decode.advance(slots, links, state, counts, horizon, queue, which, n)
         if horizon == until:
             return True
 
 
 @apart
-def enter(slots, law, tallies, run, first, last):  # type: ignore[no-untyped-def]
+def enter(slots, links, state, counts, progress, block, queue, first, last):  # type: ignore[no-untyped-def]
     """Give the requests of a block from one to another their slots; how many come, with those that come again."""
-    block, progress, floats, ints = run.block, run.progress, slots.floats, slots.ints
-    streams, free, n = len(law.streams), slots.n_free[0], int(progress[PENDING])
-    before = progress[BEFORE]
+    free, n, streams = int(counts[N_FREE]), int(progress[PENDING]), int(counts[N_STREAMS])
     for i in range(first, last):
         free -= 1
-        slot = ints[free, FREE_SLOT]
-        stream, arrival = int(block[BLOCK_STREAM, i]), block[BLOCK_ARRIVAL, i]
+        slot = int(links[free * LINK + FREE_SLOT])
+        own, stream = slot * SLOT, int(block[BLOCK_STREAM, i])
         inputs, cached, output = block[BLOCK_INPUT, i], block[BLOCK_CACHED, i], block[BLOCK_OUTPUT, i]
-        came_s = arrival + law.origin_s
-        floats[slot, ARRIVAL] = came_s
-        floats[slot, FIRST_TOKEN] = np.nan
-        floats[slot, OUTPUT], floats[slot, INPUT], floats[slot, CACHED] = output, inputs, cached
-        floats[slot, CONTEXT] = (inputs + output / 2) * law.streams[stream, OUTPUT_WEIGHT]
-        floats[slot, WAIT] = 0.0
-        floats[slot, LEFT] = output
-        floats[slot, PREFILL] = (inputs - cached) * law.streams[stream, INPUT_WEIGHT]
-        floats[slot, DEADLINE] = came_s + law.streams[stream, PATIENCE_S]
-        floats[slot, PREFILL_START] = np.nan
-        floats[slot, REQUEST] = before + i
-        hour = min(max(int(np.floor(arrival / law.hour_s)) + law.warm_up, 0), law.hours - 1)
-        ints[slot, STREAM], ints[slot, CELL] = stream, hour * streams + stream
-        tallies.cells[hour * streams + stream, ARRIVED] += 1
-        run.queue[0, n, 0], run.queue[0, n, 1] = came_s, slot
+        arrival, law = block[BLOCK_ARRIVAL, i], STREAMS + stream * STREAM_ROW
+        came_s = arrival + state[ORIGIN_S]
+        slots[own + ARRIVAL], slots[own + FIRST_TOKEN] = came_s, np.nan
+        slots[own + OUTPUT], slots[own + INPUT], slots[own + CACHED] = output, inputs, cached
+        slots[own + CONTEXT] = (inputs + output / 2) * state[law + OUTPUT_WEIGHT]
+        slots[own + WAIT], slots[own + LEFT] = 0.0, output
+        slots[own + PREFILL] = (inputs - cached) * state[law + INPUT_WEIGHT]
+        slots[own + DEADLINE] = came_s + state[law + PATIENCE_S]
+        slots[own + PREFILL_START], slots[own + REQUEST] = np.nan, progress[BEFORE] + i
+        hour = min(max(int(np.floor(arrival / state[HOUR_S])) + counts[WARM_UP], 0), counts[HOURS] - 1)
+        links[slot * LINK + STREAM], links[slot * LINK + CELL] = stream, hour * streams + stream
+        state[counts[CELLS] + (hour * streams + stream) * CELL_ROW + ARRIVED] += 1
+        queue[0, n, 0], queue[0, n, 1] = came_s, slot
         n += 1
-    slots.n_free[0] = free
+    counts[N_FREE] = free
     progress[NEXT], progress[PENDING] = last, 0
     return n
 
 
 @apart
-def switch(slots, law, lanes, replicas, tallies, row, now):  # type: ignore[no-untyped-def]
+def switch(slots, links, state, counts, row, now):  # type: ignore[no-untyped-def]
     """Serve with the nodes of a row from now on."""
-    if not law.colocated:
+    if counts[COLOCATED] == 0:
         prefill.switch(
-            slots, law, lanes, tallies, now,
+            slots, links, state, counts, now,
             row[ROW_LANES_NODES], int(row[ROW_LANES]), row[ROW_SLOWNESS], row[ROW_EXPECTED_LANES],
         )  # fmt: skip
-    on = int(row[ROW_REPLICAS]) if law.routing != 0 else 0
-    replicas.tree[ON] = on
+    if counts[ROUTING] == POOLED:
+        decode.switch(slots, links, state, counts, 0, now, row[ROW_NODES], row)
+        return
+    on = int(row[ROW_REPLICAS])
+    counts[ON] = on
     # Who is off gets no more requests and finishes those it has; if all are, the first stops.
-    for r in range(max(on, 1)):
-        nodes = row[ROW_NODES] if law.routing == 0 else min(float(on), 1.0)
-        if law.routing == 0 or on == 0 or replicas.floats[r, NODES] == 0:
-            decode.switch(slots, law, replicas, tallies, r, now, nodes, row)
+    for number in range(max(on, 1)):
+        r, _ = decode.row_of(counts, number)
+        if on == 0 or state[r + NODES] == 0:
+            decode.switch(slots, links, state, counts, number, now, min(float(on), 1.0), row)
 
 
 @apart
-def note(law, lanes, replicas, run, now):  # type: ignore[no-untyped-def]
+def note(state, counts, progress, totals, now):  # type: ignore[no-untyped-def]
     """Take down what the true fleet has done until now."""
-    settle(law, lanes, replicas, now)
-    notes = int(run.progress[NOTES])
-    for r in range(len(replicas.floats)):
-        for column, what in enumerate((PREFILLED, SERVED, SERVED_CONTEXT, BUSY_S)):
-            run.totals[notes, column] += replicas.floats[r, what]
+    decode.settle_all(state, counts, now)
+    notes = int(progress[NOTES])
+    # Routed replicas are whole ones: a thinned cell has a share of them.
+    share = 1.0 if counts[ROUTING] == POOLED else state[LANES_SHARE]
+    for number in range(counts[N_REPLICAS]):
+        r, _ = decode.row_of(counts, number)
+        totals[notes, 0] += state[r + PREFILLED]
+        totals[notes, 1] += state[r + SERVED]
+        totals[notes, 2] += state[r + SERVED_CONTEXT]
+        totals[notes, 3] += state[r + BUSY_S]
     for column in range(4):
-        if law.routing != 0:
-            run.totals[notes, column] /= law.lanes_share
-    if not law.colocated:
-        run.totals[notes, 3] += lanes.floats[LANES_BUSY_S]
-    run.progress[NOTES] += 1
-
-
-@apart
-def settle(law, lanes, replicas, now):  # type: ignore[no-untyped-def]
-    """Carry all areas on to now."""
-    if not law.colocated:
-        prefill.settle(lanes, law.lanes_share, now)
-    decode.settle_all(law, replicas, now)
-
-
-# --- What Python calls ------------------------------------------------------------------------------------------------
+        totals[notes, column] /= share
+    if counts[COLOCATED] == 0:
+        prefill.settle(state, counts, now)
+        totals[notes, 3] += state[counts[LANES] + LANES_BUSY_S]
+    progress[NOTES] += 1
 
 
 @kernel
-def advance(  # type: ignore[no-untyped-def]
-    numbers, streams, places_key,
-    slot_floats, slot_ints, n_free,
-    lane_floats, lane_ints,
-    replica_floats, replica_ints, prompts, tree,
-    cells, bins, records,
-    keys, spans, laws, times,
-    progress, block, queue, totals,
-    rows, scratch, until,
-):  # fmt: skip
-    """Serve on until a time along the schedule; False if there must be more slots before the same call goes on."""
-    return follow(
-        Slots(borrowed(slot_floats), borrowed(slot_ints), borrowed(n_free)),
-        law_of_numbers(numbers, borrowed(streams), borrowed(places_key)),
-        Lanes(borrowed(lane_floats), borrowed(lane_ints)),
-        Replicas(borrowed(replica_floats), borrowed(replica_ints), borrowed(prompts), borrowed(tree)),
-        Tallies(borrowed(cells), borrowed(bins), borrowed(records)),
-        borrowed(rows),
-        Source(borrowed(keys), borrowed(spans), borrowed(laws), borrowed(times)),
-        Run(borrowed(progress), borrowed(block), borrowed(queue), borrowed(totals)),
-        borrowed(scratch),
-        until,
-    )
-
-
-@kernel
-def control(  # type: ignore[no-untyped-def]
-    numbers, streams, places_key,
-    slot_floats, slot_ints, n_free,
-    lane_floats, lane_ints,
-    replica_floats, replica_ints, prompts, tree,
-    cells, bins, records,
-    row, hit, again, is_last, now,
-):  # fmt: skip
+def control(slots, links, state, counts, row, hit, again, is_last, now):  # type: ignore[no-untyped-def]
     """What ends an advance: other nodes from now on, sequences whose node failed, and at last the close.
 
     Parameters
     ----------
+    slots, links, state, counts
+        See `state`.
     row : ndarray, shape (columns,)
-        The row that is in force; empty if the nodes stay as they are.
+        The row of the schedule that is in force; empty if the nodes stay as they are.
     hit : ndarray of slots
         Sequences to be started again, in the order of their requests.
     again : ndarray of bool, shape (m,)
         True for those slots.
     is_last : bool
         Whether those are lost whose deadline is past, wherever they stand.
+    now : float, s
     """
-    slots = Slots(borrowed(slot_floats), borrowed(slot_ints), borrowed(n_free))
-    law = law_of_numbers(numbers, borrowed(streams), borrowed(places_key))
-    lanes, replicas = (
-        Lanes(borrowed(lane_floats), borrowed(lane_ints)),
-        Replicas(borrowed(replica_floats), borrowed(replica_ints), borrowed(prompts), borrowed(tree)),
-    )
-    tallies = Tallies(borrowed(cells), borrowed(bins), borrowed(records))
     if len(row) > 0:
-        switch(slots, law, lanes, replicas, tallies, row, now)
+        switch(slots, links, state, counts, row, now)
     if len(hit) > 0:
-        decode.interrupt(slots, law, replicas, tallies, now, hit, again)
+        decode.interrupt(slots, links, state, counts, now, hit, again)
     if is_last:
-        if not law.colocated:
-            prefill.close(slots, law, lanes, tallies, now)
-        decode.close(slots, law, replicas, tallies, now)
+        if counts[COLOCATED] == 0:
+            prefill.close(slots, links, state, counts, now)
+        decode.close(slots, links, state, counts, now)

@@ -20,7 +20,7 @@ from jevons.randomness import (
     TAIL_DENOMINATOR,
     TAIL_NUMERATOR,
 )
-from jevons.serving.compiled.jit import apart, borrowed, inner, kernel
+from jevons.serving.compiled.jit import apart, inner, kernel
 from jevons.serving.compiled.state import BLOCK_ARRIVAL, BLOCK_CACHED, BLOCK_INPUT, BLOCK_OUTPUT, BLOCK_STREAM
 
 #: Rows of the table of keys, in the order of the purposes.
@@ -39,19 +39,18 @@ class Source(NamedTuple):
 
     #: Philox keys of the purposes.
     keys: Any  # uint64 (6, 2)
-    #: Of each span the requests expected of all streams, and of all spans before; then their sums stream by stream.
-    spans: Any  # (t + 1, 2 + s)
-    #: Token laws of input and output: rows of mean, sigma and summed weights of a mixture, or of edges and summed shares
-    #: of a histogram; and a fourth, `LAW_SIZE` and what follows it.
+    #: Of each span the begin and length of the first, s, the requests expected of all streams, and of all spans before;
+    #: then their sums stream by stream.
+    spans: Any  # (t + 1, 4 + s)
+    #: Token laws of input and output: rows of mean, sigma and summed weights of a mixture, or of edges and summed
+    #: shares of a histogram; and a fourth, `LAW_SIZE` and what follows it.
     laws: Any  # (s, 2, 4, k), k at least 3
-    #: Begin of the first span and length of a span, s.
-    times: Any  # (2,)
 
 
-#: Place of the components of a law, or of the edges of a histogram, negative; of the correlation of input and output, and
-#: of the cached share.
+#: Places of the number of components of a law (or of the edges of a histogram, negative), of the correlation of input
+#: and output, of the cached share.
 LAW_SIZE, LAW_CORRELATION, LAW_CACHED = range(3)
-EXPECTED, REACHED, BELOW = range(3)
+FIRST_S, SPAN_S, EXPECTED, REACHED, BELOW = range(5)
 
 
 @intrinsic  # type: ignore[untyped-decorator]
@@ -171,12 +170,13 @@ def interpolated(law, edges, share):  # type: ignore[no-untyped-def]
 
 
 @apart
-def next_requests(source, block, number, total, span, scratch):  # type: ignore[no-untyped-def]
+def next_requests(keys, spans, laws, block, number, total, span, scratch):  # type: ignore[no-untyped-def]
     """Draw the next requests into a block.
 
     Parameters
     ----------
-    source : Source
+    keys, spans, laws
+        See `Source`.
     block : ndarray, shape (5, n)
         Overwritten; rows as in `state`.
     number : int
@@ -190,8 +190,7 @@ def next_requests(source, block, number, total, span, scratch):  # type: ignore[
     tuple
         Requests drawn, fewer than the block holds when no more are to come; and the sum and the span to go on from.
     """
-    size, keys, spans = block.shape[1], source.keys, source.spans
-    last, first_s, span_s = len(spans) - 1, source.times[0], source.times[1]
+    size, last = block.shape[1], len(spans) - 1
     uniform_numbers(keys[ARRIVAL, 0], keys[ARRIVAL, 1], number, size, scratch[0])
     n = 0
     while n < size:
@@ -201,23 +200,24 @@ def next_requests(source, block, number, total, span, scratch):  # type: ignore[
         if span == last:
             break
         scratch[1, n] = span
-        block[BLOCK_ARRIVAL, n] = first_s + span_s * (span + (total - spans[span, REACHED]) / spans[span, EXPECTED])
+        inside = (total - spans[span, REACHED]) / spans[span, EXPECTED]
+        block[BLOCK_ARRIVAL, n] = spans[0, FIRST_S] + spans[0, SPAN_S] * (span + inside)
         n += 1
-    draw_streams(source, block, number, n, scratch)
-    draw_tokens(source, block, number, n, scratch)
+    draw_streams(keys, spans, block, number, n, scratch)
+    draw_tokens(keys, laws, block, number, n, scratch)
     return n, total, span
 
 
 @apart
-def draw_streams(source, block, number, n, scratch):  # type: ignore[no-untyped-def]
+def draw_streams(keys, spans, block, number, n, scratch):  # type: ignore[no-untyped-def]
     """Draw the stream of each request by the streams' shares of its span."""
-    streams = source.spans.shape[1] - BELOW
+    streams = spans.shape[1] - BELOW
     if streams > 1:
-        uniform_numbers(source.keys[STREAM, 0], source.keys[STREAM, 1], number, n, scratch[0])
+        uniform_numbers(keys[STREAM, 0], keys[STREAM, 1], number, n, scratch[0])
     for i in range(n):
         stream = 0
         if streams > 1:
-            below = source.spans[int(scratch[1, i])]
+            below = spans[int(scratch[1, i])]
             at = scratch[0, i] * below[BELOW + streams - 1]
             while stream < streams - 1 and at >= below[BELOW + stream]:
                 stream += 1
@@ -225,14 +225,16 @@ def draw_streams(source, block, number, n, scratch):  # type: ignore[no-untyped-
 
 
 @apart
-def draw_tokens(source, block, number, n, scratch):  # type: ignore[no-untyped-def]
+def draw_tokens(keys, laws, block, number, n, scratch):  # type: ignore[no-untyped-def]
     """Draw the tokens of each request, input and output correlated."""
-    keys, laws = source.keys, source.laws
     for which in range(2):
         uniform_numbers(keys[INPUT + which, 0], keys[INPUT + which, 1], number, n, scratch[0])
         normal_numbers(scratch[0], n, scratch[3 + which])
-        # A law of one component wants no number to choose it.
-        if laws[:, which, 3, LAW_SIZE].max() > 1:
+        # Laws of one component want no number to choose it.
+        components = 1.0
+        for stream in range(len(laws)):
+            components = max(components, laws[stream, which, 3, LAW_SIZE])
+        if components > 1:
             uniform_numbers(keys[INPUT_KIND + which, 0], keys[INPUT_KIND + which, 1], number, n, scratch[1 + which])
     for i in range(n):
         law = laws[int(block[BLOCK_STREAM, i])]
@@ -246,8 +248,7 @@ def draw_tokens(source, block, number, n, scratch):  # type: ignore[no-untyped-d
 
 
 @kernel
-def draw_block(keys, spans, laws, times, block, number, place, scratch):  # type: ignore[no-untyped-def]
+def draw_block(keys, spans, laws, block, number, place, scratch):  # type: ignore[no-untyped-def]
     """Draw the next requests of a source into a block; `place` holds the sum and the span so far, and is carried on."""
-    source = Source(borrowed(keys), borrowed(spans), borrowed(laws), borrowed(times))
-    n, place[0], place[1] = next_requests(source, borrowed(block), number, place[0], int(place[1]), borrowed(scratch))
+    n, place[0], place[1] = next_requests(keys, spans, laws, block, number, place[0], int(place[1]), scratch)
     return n

@@ -11,6 +11,12 @@ from jevons.serving.compiled.state import (
     AFTER,
     DEADLINE,
     ENTERED,
+    LANE_BUCKETS,
+    LANE_BUCKETS_PER_S,
+    LANE_COUNTS,
+    LANE_S_PER_TOKEN,
+    LANE_WHEEL,
+    LANES,
     LANES_AREA,
     LANES_AT,
     LANES_BUCKET,
@@ -18,20 +24,21 @@ from jevons.serving.compiled.state import (
     LANES_BUSY_S,
     LANES_DUE,
     LANES_EXPECTED,
-    LANES_HEADER,
     LANES_INSIDE,
     LANES_LATER,
-    LANES_LINES,
+    LANES_LINE,
     LANES_NODES,
     LANES_ON,
-    LANES_PER_S,
-    LANES_SLOWNESS,
+    LANES_SHARE,
     LANES_TIME,
+    LINK,
     NOBODY,
     PART,
     PREFILL,
     PREFILL_START,
     PROMPT,
+    SLOT,
+    SLOWNESS,
     STAGE,
     WHOLE,
 )
@@ -39,68 +46,65 @@ from jevons.serving.compiled.wheel import WHOLE_IS_BUCKET, put, take
 
 
 @inner
-def settle(lanes, share, now):  # type: ignore[no-untyped-def]
+def settle(state, counts, now):  # type: ignore[no-untyped-def]
     """Carry the areas on to now."""
-    floats, ints = lanes.floats, lanes.ints
-    span = now - floats[LANES_AT]
+    lanes, numbers = counts[LANES], counts[LANE_COUNTS]
+    span = now - state[lanes + LANES_AT]
     if span > 0:
-        floats[LANES_AREA] += ints[LANES_INSIDE] * span
-        busy = float(ints[LANES_BUSY]) if share == 1 else floats[LANES_EXPECTED]
-        floats[LANES_BUSY_S] += min(busy, floats[LANES_NODES]) * span
-        floats[LANES_AT] = now
+        state[lanes + LANES_AREA] += counts[numbers + LANES_INSIDE] * span
+        busy = float(counts[numbers + LANES_BUSY]) if state[LANES_SHARE] == 1 else state[lanes + LANES_EXPECTED]
+        state[lanes + LANES_BUSY_S] += min(busy, state[lanes + LANES_NODES]) * span
+        state[lanes + LANES_AT] = now
 
 
 @inner
-def start(slots, law, lanes, slot):  # type: ignore[no-untyped-def]
+def start(slots, links, state, counts, slot):  # type: ignore[no-untyped-def]
     """Begin a prompt."""
-    floats, ints = lanes.floats, lanes.ints
-    now = floats[LANES_AT]
-    ints[LANES_BUSY] += 1
-    if np.isnan(slots.floats[slot, PREFILL_START]):
-        slots.floats[slot, PREFILL_START] = now
-    end = now + slots.floats[slot, PREFILL] * law.lane_s_per_token * floats[LANES_SLOWNESS]
-    slots.floats[slot, PART] = end
-    slots.floats[slot, WHOLE] = np.floor(end * floats[LANES_PER_S])
-    ints[LANES_DUE], floats[LANES_BUCKET], ints[LANES_LATER] = put(
-        slots, ints, LANES_HEADER, WHOLE_IS_BUCKET, ints[LANES_DUE], int(floats[LANES_BUCKET]), ints[LANES_LATER], slot
-    )
+    lanes, numbers, own = counts[LANES], counts[LANE_COUNTS], slot * SLOT
+    now = state[lanes + LANES_AT]
+    counts[numbers + LANES_BUSY] += 1
+    if np.isnan(slots[own + PREFILL_START]):
+        slots[own + PREFILL_START] = now
+    end = now + slots[own + PREFILL] * state[LANE_S_PER_TOKEN] * state[lanes + SLOWNESS]
+    slots[own + PART], slots[own + WHOLE] = end, np.floor(end * state[LANE_BUCKETS_PER_S])
+    counts[numbers + LANES_DUE], state[lanes + LANES_BUCKET], counts[numbers + LANES_LATER] = put(
+        slots, links, counts, counts[LANE_WHEEL], counts[LANE_BUCKETS], WHOLE_IS_BUCKET,
+        int(counts[numbers + LANES_DUE]), int(state[lanes + LANES_BUCKET]), int(counts[numbers + LANES_LATER]), slot,
+    )  # fmt: skip
 
 
 @apart
-def fill(slots, law, lanes, tallies):  # type: ignore[no-untyped-def]
+def fill(slots, links, state, counts):  # type: ignore[no-untyped-def]
     """Let those who wait into the lanes that are free."""
-    ints = lanes.ints
-    while ints[LANES_BUSY] < ints[LANES_ON]:
-        now = lanes.floats[LANES_AT]
-        slot = head(ints, LANES_LINES)
-        while slot != NOBODY and slots.floats[slot, DEADLINE] <= now:
-            pop(slots, ints, LANES_LINES, slot)
-            lost(slots, law, lanes, tallies, slot)
-            slot = head(ints, LANES_LINES)
-        if slot == NOBODY:
-            break
-        pop(slots, ints, LANES_LINES, slot)
-        start(slots, law, lanes, slot)
-
-
-@apart
-def lost(slots, law, lanes, tallies, slot):  # type: ignore[no-untyped-def]
-    """Count out a request that gave up, at its deadline: the area since then was not its."""
-    floats, now = lanes.floats, lanes.floats[LANES_AT]
-    at = max(slots.floats[slot, DEADLINE], slots.floats[slot, ENTERED])
-    lanes.ints[LANES_INSIDE] -= 1
-    floats[LANES_AREA] -= now - at
-    floats[LANES_TIME] += at - slots.floats[slot, ENTERED]
-    lose(slots, law, tallies, slot)
+    numbers, now = counts[LANE_COUNTS], state[counts[LANES] + LANES_AT]
+    line = numbers + LANES_LINE
+    while counts[numbers + LANES_BUSY] < counts[numbers + LANES_ON] and not is_empty(counts, line):
+        slot = head(counts, line)
+        pop(links, counts, line, slot)
+        if slots[slot * SLOT + DEADLINE] <= now:
+            lost(slots, links, state, counts, slot)
+        else:
+            start(slots, links, state, counts, slot)
 
 
 @inner
-def advance(slots, law, lanes, tallies, until, queue, n):  # type: ignore[no-untyped-def]
+def lost(slots, links, state, counts, slot):  # type: ignore[no-untyped-def]
+    """Count out a request that gave up, at its deadline: the area since then was not its."""
+    lanes, entered = counts[LANES], slots[slot * SLOT + ENTERED]
+    at = max(slots[slot * SLOT + DEADLINE], entered)
+    counts[counts[LANE_COUNTS] + LANES_INSIDE] -= 1
+    state[lanes + LANES_AREA] -= state[lanes + LANES_AT] - at
+    state[lanes + LANES_TIME] += at - entered
+    lose(slots, links, state, counts, slot)
+
+
+@inner
+def advance(slots, links, state, counts, until, queue, n):  # type: ignore[no-untyped-def]
     """Take requests in and let prompts end, until a time.
 
     Parameters
     ----------
-    slots, law, lanes, tallies
+    slots, links, state, counts
         See `state`.
     until : float, s
         What happens at that time or later is left.
@@ -112,57 +116,58 @@ def advance(slots, law, lanes, tallies, until, queue, n):  # type: ignore[no-unt
     int
         Number of those.
     """
-    floats, ints = lanes.floats, lanes.ints
-    i, ended = 0, 0
+    lanes, numbers = counts[LANES], counts[LANE_COUNTS]
+    line, i, ended = numbers + LANES_LINE, 0, 0
     while True:
-        due = ints[LANES_DUE]
-        end = slots.floats[due, PART] if due != NOBODY else np.inf
+        due = int(counts[numbers + LANES_DUE])
+        end = slots[due * SLOT + PART] if due != NOBODY else np.inf
         arrival = queue[0, i, 0] if i < n else np.inf
         if end <= arrival:
             if end >= until:
                 break
-            settle(lanes, law.lanes_share, end)
-            ints[LANES_BUSY] -= 1
-            ints[LANES_INSIDE] -= 1
-            floats[LANES_TIME] += end - slots.floats[due, ENTERED]
-            ints[LANES_DUE], floats[LANES_BUCKET], ints[LANES_LATER] = take(
-                slots, ints, LANES_HEADER, WHOLE_IS_BUCKET, due, int(floats[LANES_BUCKET]), ints[LANES_LATER]
-            )
+            settle(state, counts, end)
+            counts[numbers + LANES_BUSY] -= 1
+            counts[numbers + LANES_INSIDE] -= 1
+            state[lanes + LANES_TIME] += end - slots[due * SLOT + ENTERED]
+            counts[numbers + LANES_DUE], state[lanes + LANES_BUCKET], counts[numbers + LANES_LATER] = take(
+                slots, links, counts, counts[LANE_WHEEL], counts[LANE_BUCKETS], WHOLE_IS_BUCKET,
+                due, int(state[lanes + LANES_BUCKET]), int(counts[numbers + LANES_LATER]),
+            )  # fmt: skip
             queue[1, ended, 0], queue[1, ended, 1] = end, due
             ended += 1
-            if not is_empty(ints, LANES_LINES):
-                fill(slots, law, lanes, tallies)
+            if not is_empty(counts, line):
+                fill(slots, links, state, counts)
         else:
             slot = int(queue[0, i, 1])
             i += 1
-            settle(lanes, law.lanes_share, arrival)
-            slots.floats[slot, ENTERED] = floats[LANES_AT]
-            slots.ints[slot, STAGE] = PROMPT
-            ints[LANES_INSIDE] += 1
-            if ints[LANES_BUSY] < ints[LANES_ON] and is_empty(ints, LANES_LINES):
-                start(slots, law, lanes, slot)
+            settle(state, counts, arrival)
+            slots[slot * SLOT + ENTERED] = state[lanes + LANES_AT]
+            links[slot * LINK + STAGE] = PROMPT
+            counts[numbers + LANES_INSIDE] += 1
+            if counts[numbers + LANES_BUSY] < counts[numbers + LANES_ON] and is_empty(counts, line):
+                start(slots, links, state, counts, slot)
             else:
-                append(slots, law, ints, LANES_LINES, slot)
-                fill(slots, law, lanes, tallies)
+                append(links, state, counts, line, slot)
+                fill(slots, links, state, counts)
     return ended
 
 
 @apart
-def switch(slots, law, lanes, tallies, now, nodes, on, slowness, expected):  # type: ignore[no-untyped-def]
+def switch(slots, links, state, counts, now, nodes, on, slowness, expected):  # type: ignore[no-untyped-def]
     """Work on so many true nodes, as so many lanes of the cell, from now on."""
-    settle(lanes, law.lanes_share, now)
-    lanes.floats[LANES_NODES], lanes.floats[LANES_EXPECTED] = nodes, expected
-    lanes.floats[LANES_SLOWNESS] = slowness
-    lanes.ints[LANES_ON] = on
-    fill(slots, law, lanes, tallies)
+    settle(state, counts, now)
+    lanes = counts[LANES]
+    state[lanes + LANES_NODES], state[lanes + LANES_EXPECTED], state[lanes + SLOWNESS] = nodes, expected, slowness
+    counts[counts[LANE_COUNTS] + LANES_ON] = on
+    fill(slots, links, state, counts)
 
 
 @apart
-def close(slots, law, lanes, tallies, now):  # type: ignore[no-untyped-def]
+def close(slots, links, state, counts, now):  # type: ignore[no-untyped-def]
     """Lose those whose deadline is past, wherever they stand."""
-    settle(lanes, law.lanes_share, now)
-    gone = clear(slots, lanes.ints, LANES_LINES, now)
+    settle(state, counts, now)
+    gone = clear(slots, links, counts, counts[LANE_COUNTS] + LANES_LINE, now)
     while gone != NOBODY:
-        following = slots.ints[gone, AFTER]
-        lost(slots, law, lanes, tallies, gone)
+        following = int(links[gone * LINK + AFTER])
+        lost(slots, links, state, counts, gone)
         gone = following

@@ -4,6 +4,8 @@ Each replica has a clock of tokens, a wheel of the sequences by the token at whi
 layout, a second clock with a heap of prompts.  A tournament finds the replica whose next event comes first.  As an
 event is mostly put off by who joins, a replica stands in the tournament with a time that may be too early; when it wins
 with such a time it is entered again with the true one.
+
+A replica is named by the place of its row in `state` (`r`) and in `counts` (`q`).
 """
 
 from __future__ import annotations
@@ -19,9 +21,11 @@ from jevons.serving.compiled.state import (
     AFTER,
     ARMED,
     AT,
-    BASE_S,
     BUCKET,
     BUSY_S,
+    CHUNK,
+    COLOCATED,
+    CONTEXT,
     DEADLINE,
     DECODE_AREA,
     DECODE_TIME,
@@ -30,19 +34,28 @@ from jevons.serving.compiled.state import (
     ENTERED,
     EXPECTED_PROMPTS,
     FELT_NUMBER,
+    FINENESS,
     FIRST_TOKEN,
-    HEADER,
+    IN_WORK,
     INPUT_WEIGHT,
     INSIDE,
     LATER,
+    LEAVES,
     LEFT,
+    LINE,
     LINES,
+    LINK,
+    MAX_BATCH,
+    N_REPLICAS,
     NOBODY,
     NODES,
     NUMBER,
     ON,
     OUTPUT_WEIGHT,
     PART,
+    PER_PREFILL_TOKEN_S,
+    PLAIN_STEP_S,
+    POWER_OF_TWO,
     PREFILL,
     PREFILL_START,
     PREFILLED,
@@ -51,6 +64,8 @@ from jevons.serving.compiled.state import (
     PROMPT_DUE,
     PROMPT_MASS,
     PROMPT_PART,
+    PROMPT_ROOM,
+    PROMPT_ROW,
     PROMPT_SLOTS,
     PROMPT_SPEED,
     PROMPT_TIME,
@@ -59,15 +74,26 @@ from jevons.serving.compiled.state import (
     PROMPTS,
     QUEUED,
     REPLICA,
+    REPLICA_COUNTS,
+    REPLICA_COUNTS_ROW,
+    REPLICA_ROW,
+    REPLICAS,
     REQUEST,
+    ROUND_ROBIN,
+    ROUTING,
+    ROUTING_KEY,
     ROW_CONTEXT_PER_S,
     ROW_PROMPT_SLOTS,
     ROW_PROMPTS_PER_S,
     ROW_STEP,
     ROW_TOKENS_PER_S,
+    SHARE,
+    SLOT,
     STAGE,
     STEP_S,
     STREAM,
+    STREAM_ROW,
+    STREAMS,
     TOKEN_DUE,
     TOKEN_PART,
     TOKEN_SPEED,
@@ -75,9 +101,23 @@ from jevons.serving.compiled.state import (
     TREE,
     TURN,
     WAIT,
+    WHEEL_BUCKETS,
     WHOLE,
 )
 from jevons.serving.compiled.wheel import put, take
+
+
+@inner
+def row_of(counts, number):  # type: ignore[no-untyped-def]
+    """Where the rows of a replica begin, in `state` and in `counts`."""
+    return counts[REPLICAS] + number * REPLICA_ROW, counts[REPLICA_COUNTS] + number * counts[REPLICA_COUNTS_ROW]
+
+
+@inner
+def weight_of(links, state, slot, column):  # type: ignore[no-untyped-def]
+    """A weight of a request's stream."""
+    return state[STREAMS + links[slot * LINK + STREAM] * STREAM_ROW + column]
+
 
 # --- Time -------------------------------------------------------------------------------------------------------------
 
@@ -100,360 +140,366 @@ def after(whole, part, tokens):  # type: ignore[no-untyped-def]
 
 
 @inner
-def pass_time(law, replicas, r, now, prompt_tokens, tokens):  # type: ignore[no-untyped-def]
+def pass_time(state, counts, r, q, now, prompt_tokens, tokens):  # type: ignore[no-untyped-def]
     """Carry the areas on to now, in which time prompts and sequences have got so many tokens each."""
-    floats, ints = replicas.floats, replicas.ints
-    span = now - floats[r, AT]
-    inside = float(ints[r, INSIDE])
-    floats[r, DECODE_AREA] += inside * span
-    busy = floats[r, FELT_NUMBER]
-    if law.colocated:
-        prompts = ints[r, PROMPTS]
-        floats[r, PROMPT_AREA] += ints[r, PROMPTING] * span
-        floats[r, PREFILLED] += prompt_tokens * prompts / law.share
-        busy += prompts / law.share
-    floats[r, BUSY_S] += min(busy, floats[r, NODES]) * span
-    crowd.pass_time(law, floats, ints, r, span, tokens)
-    floats[r, AT] = now
+    span = now - state[r + AT]
+    state[r + DECODE_AREA] += counts[q + INSIDE] * span
+    busy = state[r + FELT_NUMBER]
+    if counts[COLOCATED] != 0:
+        prompts = counts[q + IN_WORK]
+        state[r + PROMPT_AREA] += counts[q + PROMPTING] * span
+        state[r + PREFILLED] += prompt_tokens * prompts / state[SHARE]
+        busy += prompts / state[SHARE]
+    state[r + BUSY_S] += min(busy, state[r + NODES]) * span
+    crowd.pass_time(state, counts, r, q, span, tokens)
+    state[r + AT] = now
 
 
 @inner
-def prompt_tokens_in(replicas, r, span):  # type: ignore[no-untyped-def]
+def prompt_tokens_in(state, counts, r, q, span):  # type: ignore[no-untyped-def]
     """Let the clock of prompts run, and say how far."""
-    floats, ints = replicas.floats, replicas.ints
-    tokens = span * floats[r, PROMPT_SPEED] if ints[r, PROMPTS] > 0 else 0.0
-    floats[r, PROMPT_WHOLE], floats[r, PROMPT_PART] = advanced(floats[r, PROMPT_WHOLE], floats[r, PROMPT_PART], tokens)
+    tokens = span * state[r + PROMPT_SPEED] if counts[q + IN_WORK] > 0 else 0.0
+    state[r + PROMPT_WHOLE], state[r + PROMPT_PART] = advanced(state[r + PROMPT_WHOLE], state[r + PROMPT_PART], tokens)
     return tokens
 
 
 @inner
-def tokens_in(law, replicas, r, span):  # type: ignore[no-untyped-def]
+def tokens_in(state, counts, r, q, span):  # type: ignore[no-untyped-def]
     """Let the clock of tokens run, and say how far."""
-    floats, ints = replicas.floats, replicas.ints
     tokens = 0.0
-    if ints[r, NUMBER] > 0:
-        tokens = span * floats[r, TOKEN_SPEED] if law.colocated else span / floats[r, STEP_S]
-    floats[r, TOKEN_WHOLE], floats[r, TOKEN_PART] = advanced(floats[r, TOKEN_WHOLE], floats[r, TOKEN_PART], tokens)
+    if counts[q + NUMBER] > 0:
+        tokens = span * state[r + TOKEN_SPEED] if counts[COLOCATED] != 0 else span / state[r + STEP_S]
+    state[r + TOKEN_WHOLE], state[r + TOKEN_PART] = advanced(state[r + TOKEN_WHOLE], state[r + TOKEN_PART], tokens)
     return tokens
 
 
 @inner
-def settle(law, replicas, r, now):  # type: ignore[no-untyped-def]
+def settle(state, counts, r, q, now):  # type: ignore[no-untyped-def]
     """Carry clocks and areas on to now."""
-    span = now - replicas.floats[r, AT]
+    span = now - state[r + AT]
     if span > 0:
-        prompt_tokens = prompt_tokens_in(replicas, r, span) if law.colocated else 0.0
-        pass_time(law, replicas, r, now, prompt_tokens, tokens_in(law, replicas, r, span))
+        prompt_tokens = prompt_tokens_in(state, counts, r, q, span) if counts[COLOCATED] != 0 else 0.0
+        pass_time(state, counts, r, q, now, prompt_tokens, tokens_in(state, counts, r, q, span))
 
 
 @inner
-def retime(slots, law, replicas, r):  # type: ignore[no-untyped-def]
+def tokens_left(slots, state, r, slot):  # type: ignore[no-untyped-def]
+    """Tokens from now to the end of a sequence."""
+    return (slots[slot * SLOT + WHOLE] - state[r + TOKEN_WHOLE]) + (slots[slot * SLOT + PART] - state[r + TOKEN_PART])
+
+
+@inner
+def retime(slots, state, counts, r, q):  # type: ignore[no-untyped-def]
     """Set the speeds to the batch, and from them when the next prompt and the next sequence end."""
-    floats, ints = replicas.floats, replicas.ints
-    floats[r, PROMPT_DUE], floats[r, TOKEN_DUE] = np.inf, np.inf
-    nodes, due = floats[r, NODES], ints[r, DUE]
-    if law.colocated:
-        prompts = ints[r, PROMPTS]
-        if nodes <= 0:
-            if prompts > 0 or due != NOBODY:
-                floats[r, PROMPT_SPEED], floats[r, TOKEN_SPEED] = 0.0, 0.0
-        elif prompts > 0 or due != NOBODY:
-            set_speeds(law, replicas, r)
-            if prompts > 0:
-                ahead = (replicas.prompts[r, 0, 0] - floats[r, PROMPT_WHOLE]) + (
-                    replicas.prompts[r, 0, 1] - floats[r, PROMPT_PART]
-                )
-                floats[r, PROMPT_DUE] = floats[r, AT] + ahead / floats[r, PROMPT_SPEED]
-            if due != NOBODY:
-                ahead = (slots.floats[due, WHOLE] - floats[r, TOKEN_WHOLE]) + (
-                    slots.floats[due, PART] - floats[r, TOKEN_PART]
-                )
-                floats[r, TOKEN_DUE] = floats[r, AT] + ahead / floats[r, TOKEN_SPEED]
-    elif due != NOBODY:
+    nodes, due = state[r + NODES], int(counts[q + DUE])
+    if counts[COLOCATED] != 0:
+        retime_both(slots, state, counts, r, q)
+        return
+    state[r + TOKEN_DUE] = np.inf
+    if due != NOBODY:
         if nodes > 0:
-            step = crowd.step_s(law, floats, r, nodes)
-            ahead = (slots.floats[due, WHOLE] - floats[r, TOKEN_WHOLE]) + (
-                slots.floats[due, PART] - floats[r, TOKEN_PART]
-            )
-            floats[r, STEP_S] = step
-            floats[r, TOKEN_DUE] = floats[r, AT] + ahead * step
+            step = crowd.step_s(state, r, nodes)
+            state[r + STEP_S] = step
+            state[r + TOKEN_DUE] = state[r + AT] + tokens_left(slots, state, r, due) * step
         else:
-            floats[r, STEP_S] = np.inf
+            state[r + STEP_S] = np.inf
+
+
+@apart
+def retime_both(slots, state, counts, r, q):  # type: ignore[no-untyped-def]
+    """The same where prompts and sequences are on the same nodes."""
+    nodes, due, prompts = state[r + NODES], int(counts[q + DUE]), counts[q + IN_WORK]
+    state[r + PROMPT_DUE], state[r + TOKEN_DUE] = np.inf, np.inf
+    if prompts == 0 and due == NOBODY:
+        return
+    if nodes <= 0:
+        state[r + PROMPT_SPEED], state[r + TOKEN_SPEED] = 0.0, 0.0
+        return
+    set_speeds(state, counts, r, q)
+    if prompts > 0:
+        heap = heap_of(counts, q)
+        left = (state[heap] - state[r + PROMPT_WHOLE]) + (state[heap + 1] - state[r + PROMPT_PART])
+        state[r + PROMPT_DUE] = state[r + AT] + left / state[r + PROMPT_SPEED]
+    if due != NOBODY:
+        state[r + TOKEN_DUE] = state[r + AT] + tokens_left(slots, state, r, due) / state[r + TOKEN_SPEED]
 
 
 @inner
-def set_speeds(law, replicas, r):  # type: ignore[no-untyped-def]
+def set_speeds(state, counts, r, q):  # type: ignore[no-untyped-def]
     """Speeds of prompts and of sequences where both are on the same nodes."""
-    floats, ints = replicas.floats, replicas.ints
-    nodes = floats[r, NODES]
-    base = crowd.step_s(law, floats, r, nodes)
-    floats[r, BASE_S] = base
-    long_s = base + law.per_prefill_token_s * law.chunk
-    speed = law.chunk / long_s if long_s != 0 else np.inf
-    if law.share < 1:
-        in_prefill = floats[r, EXPECTED_PROMPTS] * long_s / law.chunk
+    nodes, chunk = state[r + NODES], state[CHUNK]
+    plain = crowd.step_s(state, r, nodes)
+    state[r + PLAIN_STEP_S] = plain
+    long_s = plain + state[PER_PREFILL_TOKEN_S] * chunk
+    speed = chunk / long_s if long_s != 0 else np.inf
+    if state[SHARE] < 1:
+        in_prefill = state[r + EXPECTED_PROMPTS] * long_s / chunk
     else:
-        in_prefill = ints[r, PROMPTS] / nodes
+        in_prefill = counts[q + IN_WORK] / nodes
         # A part of a node gets on with a prompt in a part of its time.
         speed /= max(1.0, in_prefill)
-    floats[r, PROMPT_SPEED] = speed
+    state[r + PROMPT_SPEED] = speed
     in_prefill = min(1.0, in_prefill)
-    if ints[r, NUMBER] > 0:
-        floats[r, TOKEN_SPEED] = (1 - in_prefill) / base + in_prefill / long_s
+    if counts[q + NUMBER] > 0:
+        state[r + TOKEN_SPEED] = (1 - in_prefill) / plain + in_prefill / long_s
 
 
 # --- Requests ---------------------------------------------------------------------------------------------------------
 
 
 @inner
-def decode(slots, law, replicas, r, slot):  # type: ignore[no-untyped-def]
+def decode(slots, links, state, counts, r, q, slot):  # type: ignore[no-untyped-def]
     """Let a sequence into the batch."""
-    floats, ints = replicas.floats, replicas.ints
-    crowd.add(slots, law, floats, ints, r, slot)
-    slots.ints[slot, STAGE] = DECODING
-    slots.floats[slot, WHOLE], slots.floats[slot, PART] = after(
-        floats[r, TOKEN_WHOLE], floats[r, TOKEN_PART], slots.floats[slot, LEFT]
-    )
-    ints[r, DUE], floats[r, BUCKET], ints[r, LATER] = put(
-        slots, ints[r], HEADER, law.fineness, ints[r, DUE], int(floats[r, BUCKET]), ints[r, LATER], slot
-    )
+    own = slot * SLOT
+    crowd.add(state, counts, r, q, weight_of(links, state, slot, OUTPUT_WEIGHT), slots[own + CONTEXT])
+    links[slot * LINK + STAGE] = DECODING
+    slots[own + WHOLE], slots[own + PART] = after(state[r + TOKEN_WHOLE], state[r + TOKEN_PART], slots[own + LEFT])
+    counts[q + DUE], state[r + BUCKET], counts[q + LATER] = put(
+        slots, links, counts, q + LINE + LINES, counts[WHEEL_BUCKETS], counts[FINENESS],
+        int(counts[q + DUE]), int(state[r + BUCKET]), int(counts[q + LATER]), slot,
+    )  # fmt: skip
 
 
 @inner
-def admit(slots, law, replicas, r, slot):  # type: ignore[no-untyped-def]
+def admit(slots, links, state, counts, r, q, slot):  # type: ignore[no-untyped-def]
     """Let a request whose prompt is done decode."""
-    floats = replicas.floats
-    if np.isnan(slots.floats[slot, FIRST_TOKEN]):
-        slots.floats[slot, FIRST_TOKEN] = floats[r, AT]
+    own = slot * SLOT
+    if np.isnan(slots[own + FIRST_TOKEN]):
+        slots[own + FIRST_TOKEN] = state[r + AT]
     # The first token has been streamed; whoever restarts may run out of no more patience.
-    slots.floats[slot, DEADLINE] = np.inf
-    floats[r, PREFILLED] += slots.floats[slot, PREFILL] / law.share
-    decode(slots, law, replicas, r, slot)
+    slots[own + DEADLINE] = np.inf
+    state[r + PREFILLED] += slots[own + PREFILL] / state[SHARE]
+    decode(slots, links, state, counts, r, q, slot)
 
 
 @inner
-def begin(slots, law, replicas, r, slot):  # type: ignore[no-untyped-def]
+def begin(slots, links, state, counts, r, q, slot):  # type: ignore[no-untyped-def]
     """Begin a prompt on a replica; a slot of the batch is its own from here on."""
-    floats, ints = replicas.floats, replicas.ints
-    if np.isnan(slots.floats[slot, PREFILL_START]):
-        slots.floats[slot, PREFILL_START] = floats[r, AT]
-    slots.floats[slot, DEADLINE] = np.inf
-    floats[r, PROMPT_MASS] += law.streams[slots.ints[slot, STREAM], OUTPUT_WEIGHT]
-    whole, part = after(floats[r, PROMPT_WHOLE], floats[r, PROMPT_PART], slots.floats[slot, PREFILL])
-    push_prompt(slots, replicas, r, whole, part, slot)
+    own = slot * SLOT
+    if np.isnan(slots[own + PREFILL_START]):
+        slots[own + PREFILL_START] = state[r + AT]
+    slots[own + DEADLINE] = np.inf
+    state[r + PROMPT_MASS] += weight_of(links, state, slot, OUTPUT_WEIGHT)
+    whole, part = after(state[r + PROMPT_WHOLE], state[r + PROMPT_PART], slots[own + PREFILL])
+    push_prompt(slots, state, counts, q, whole, part, slot)
 
 
 @inner
-def has_room(slots, law, replicas, r, slot):  # type: ignore[no-untyped-def]
+def has_room(links, state, counts, r, q, slot):  # type: ignore[no-untyped-def]
     """Whether a request may leave the line."""
-    floats, ints = replicas.floats, replicas.ints
-    weight = law.streams[slots.ints[slot, STREAM], OUTPUT_WEIGHT]
-    if law.colocated:
-        weight = floats[r, PROMPT_MASS] + weight
-    free = not law.colocated or ints[r, PROMPTS] < ints[r, PROMPT_SLOTS]
-    return free and crowd.has_room(law, floats, ints, r, weight, law.max_batch * floats[r, NODES])
+    weight = weight_of(links, state, slot, OUTPUT_WEIGHT)
+    if counts[COLOCATED] != 0:
+        if counts[q + IN_WORK] >= counts[q + PROMPT_SLOTS]:
+            return False
+        weight = state[r + PROMPT_MASS] + weight
+    return crowd.has_room(state, counts, r, q, weight, state[MAX_BATCH] * state[r + NODES])
 
 
 @apart
-def let_in(slots, law, replicas, tallies, r):  # type: ignore[no-untyped-def]
+def let_in(slots, links, state, counts, r, q):  # type: ignore[no-untyped-def]
     """Let those who wait in as far as there is room."""
-    lines, now = replicas.ints[r], replicas.floats[r, AT]
-    while not is_empty(lines, LINES):
-        slot = head(lines, LINES)
-        if slots.floats[slot, DEADLINE] <= now:
-            pop(slots, lines, LINES, slot)
-            lost(slots, law, replicas, tallies, r, slot)
-        elif has_room(slots, law, replicas, r, slot):
-            pop(slots, lines, LINES, slot)
-            if law.colocated:
-                begin(slots, law, replicas, r, slot)
+    line, now = q + LINE, state[r + AT]
+    while not is_empty(counts, line):
+        slot = head(counts, line)
+        if slots[slot * SLOT + DEADLINE] <= now:
+            pop(links, counts, line, slot)
+            lost(slots, links, state, counts, r, q, slot)
+        elif has_room(links, state, counts, r, q, slot):
+            pop(links, counts, line, slot)
+            if counts[COLOCATED] != 0:
+                begin(slots, links, state, counts, r, q, slot)
             else:
-                admit(slots, law, replicas, r, slot)
+                admit(slots, links, state, counts, r, q, slot)
         else:
             break
 
 
 @apart
-def lost(slots, law, replicas, tallies, r, slot):  # type: ignore[no-untyped-def]
+def lost(slots, links, state, counts, r, q, slot):  # type: ignore[no-untyped-def]
     """Count out a request that gave up, at its deadline: the area since then was not its."""
-    floats, ints, now = replicas.floats, replicas.ints, replicas.floats[r, AT]
-    entered = slots.floats[slot, ENTERED]
-    at = max(slots.floats[slot, DEADLINE], entered)
-    if law.colocated:
-        ints[r, PROMPTING] -= 1
-        floats[r, PROMPT_AREA] -= now - at
-        floats[r, PROMPT_TIME] += at - entered
+    now, entered = state[r + AT], slots[slot * SLOT + ENTERED]
+    at = max(slots[slot * SLOT + DEADLINE], entered)
+    if counts[COLOCATED] != 0:
+        counts[q + PROMPTING] -= 1
+        state[r + PROMPT_AREA] -= now - at
+        state[r + PROMPT_TIME] += at - entered
     else:
-        ints[r, INSIDE] -= 1
-        floats[r, DECODE_AREA] -= now - at
-        floats[r, DECODE_TIME] += at - entered
-    lose(slots, law, tallies, slot)
+        counts[q + INSIDE] -= 1
+        state[r + DECODE_AREA] -= now - at
+        state[r + DECODE_TIME] += at - entered
+    lose(slots, links, state, counts, slot)
 
 
 @inner
-def join(slots, law, replicas, tallies, r, slot, now):  # type: ignore[no-untyped-def]
+def join(slots, links, state, counts, r, q, slot, now):  # type: ignore[no-untyped-def]
     """Take a request in: with its prompt, or when its prompt is done."""
-    floats, ints = replicas.floats, replicas.ints
-    settle(law, replicas, r, now)
-    lines, now = ints[r], floats[r, AT]
-    slots.floats[slot, ENTERED] = now
-    slots.ints[slot, REPLICA] = r
-    if law.colocated:
-        slots.ints[slot, STAGE] = PROMPT
-        ints[r, PROMPTING] += 1
-        append(slots, law, lines, LINES, slot)
-        let_in(slots, law, replicas, tallies, r)
-        retime(slots, law, replicas, r)
+    settle(state, counts, r, q, now)
+    own, line, now = slot * SLOT, q + LINE, state[r + AT]
+    slots[own + ENTERED] = now
+    if counts[COLOCATED] != 0:
+        links[slot * LINK + STAGE] = PROMPT
+        counts[q + PROMPTING] += 1
+        append(links, state, counts, line, slot)
+        let_in(slots, links, state, counts, r, q)
+        retime(slots, state, counts, r, q)
+        return
+    links[slot * LINK + STAGE] = QUEUED
+    counts[q + INSIDE] += 1
+    if is_empty(counts, line) and has_room(links, state, counts, r, q, slot):
+        admit(slots, links, state, counts, r, q, slot)
+    elif slots[own + DEADLINE] <= now:
+        lost(slots, links, state, counts, r, q, slot)
+        return
     else:
-        slots.ints[slot, STAGE] = QUEUED
-        ints[r, INSIDE] += 1
-        if is_empty(lines, LINES) and has_room(slots, law, replicas, r, slot):
-            admit(slots, law, replicas, r, slot)
-            retime(slots, law, replicas, r)
-        elif slots.floats[slot, DEADLINE] <= now:
-            lost(slots, law, replicas, tallies, r, slot)
-        else:
-            append(slots, law, lines, LINES, slot)
-            let_in(slots, law, replicas, tallies, r)
-            retime(slots, law, replicas, r)
+        append(links, state, counts, line, slot)
+        let_in(slots, links, state, counts, r, q)
+    retime(slots, state, counts, r, q)
 
 
 @apart
-def end_prompt(slots, law, replicas, r):  # type: ignore[no-untyped-def]
+def end_prompt(slots, links, state, counts, r, q):  # type: ignore[no-untyped-def]
     """The first of the prompts is done: its sequence decodes on the same replica."""
-    floats, ints, now = replicas.floats, replicas.ints, replicas.floats[r, AT]
-    slot = int(replicas.prompts[r, 0, 2])
-    pop_prompt(slots, replicas, r)
-    ints[r, PROMPTING] -= 1
-    floats[r, PROMPT_TIME] += now - slots.floats[slot, ENTERED]
-    slots.floats[slot, ENTERED] = now
-    ints[r, INSIDE] += 1
-    if np.isnan(slots.floats[slot, FIRST_TOKEN]):
-        slots.floats[slot, FIRST_TOKEN] = now
-        if ints[r, NUMBER] > 0:
-            slots.floats[slot, WAIT] = floats[r, BASE_S] / 2
-    floats[r, PROMPT_MASS] -= law.streams[slots.ints[slot, STREAM], OUTPUT_WEIGHT]
-    decode(slots, law, replicas, r, slot)
+    now, slot = state[r + AT], int(state[heap_of(counts, q) + 2])
+    own = slot * SLOT
+    pop_prompt(slots, state, counts, q)
+    counts[q + PROMPTING] -= 1
+    state[r + PROMPT_TIME] += now - slots[own + ENTERED]
+    slots[own + ENTERED] = now
+    counts[q + INSIDE] += 1
+    if np.isnan(slots[own + FIRST_TOKEN]):
+        slots[own + FIRST_TOKEN] = now
+        if counts[q + NUMBER] > 0:
+            slots[own + WAIT] = state[r + PLAIN_STEP_S] / 2
+    state[r + PROMPT_MASS] -= weight_of(links, state, slot, OUTPUT_WEIGHT)
+    decode(slots, links, state, counts, r, q, slot)
 
 
 @inner
-def leave(slots, law, replicas, r, slot):  # type: ignore[no-untyped-def]
+def leave(slots, links, state, counts, r, q, slot):  # type: ignore[no-untyped-def]
     """Count a sequence out of its replica."""
-    floats, ints = replicas.floats, replicas.ints
-    crowd.remove(slots, law, floats, ints, r, slot)
-    ints[r, INSIDE] -= 1
-    floats[r, DECODE_TIME] += floats[r, AT] - slots.floats[slot, ENTERED]
+    own = slot * SLOT
+    crowd.remove(state, counts, r, q, weight_of(links, state, slot, OUTPUT_WEIGHT), slots[own + CONTEXT])
+    counts[q + INSIDE] -= 1
+    state[r + DECODE_TIME] += state[r + AT] - slots[own + ENTERED]
 
 
 @inner
-def rest_where_empty(law, replicas, r):  # type: ignore[no-untyped-def]
+def rest_where_empty(state, counts, r, q):  # type: ignore[no-untyped-def]
     """Clocks begin anew where nobody is left to keep time for."""
-    floats, ints = replicas.floats, replicas.ints
-    if law.colocated and ints[r, PROMPTS] == 0:
-        floats[r, PROMPT_WHOLE] = 0
-        floats[r, PROMPT_PART] = 0.0
-        floats[r, PROMPT_MASS] = 0.0
-    if ints[r, NUMBER] == 0:
-        floats[r, TOKEN_WHOLE] = 0
-        floats[r, TOKEN_PART] = 0.0
+    if counts[COLOCATED] != 0 and counts[q + IN_WORK] == 0:
+        state[r + PROMPT_WHOLE], state[r + PROMPT_PART], state[r + PROMPT_MASS] = 0.0, 0.0, 0.0
+    if counts[q + NUMBER] == 0:
+        state[r + TOKEN_WHOLE], state[r + TOKEN_PART] = 0.0, 0.0
 
 
 @inner
-def ring(slots, law, replicas, tallies, r):  # type: ignore[no-untyped-def]
+def ring(slots, links, state, counts, r, q):  # type: ignore[no-untyped-def]
     """Whatever of a replica is due next: a prompt or a sequence ends, and others take its place.
 
     A clock whose end is due stands at that end exactly; the other one goes on by its speed.
     """
-    floats, ints = replicas.floats, replicas.ints
-    due = min(floats[r, PROMPT_DUE], floats[r, TOKEN_DUE])
-    span = due - floats[r, AT]
-    prompt_tokens, tokens, prompt_ends, ends = 0.0, 0.0, False, False
-    prompt_whole, prompt_part = 0.0, 0.0
-    if law.colocated:
-        if floats[r, PROMPT_DUE] <= due:
-            prompt_ends = True
-            prompt_whole, prompt_part = replicas.prompts[r, 0, 0], replicas.prompts[r, 0, 1]
-            prompt_tokens = (prompt_whole - floats[r, PROMPT_WHOLE]) + (prompt_part - floats[r, PROMPT_PART])
-            floats[r, PROMPT_WHOLE], floats[r, PROMPT_PART] = prompt_whole, prompt_part
+    due = min(state[r + PROMPT_DUE], state[r + TOKEN_DUE])
+    span = due - state[r + AT]
+    prompt_tokens, prompt_whole, prompt_part = 0.0, -1.0, 0.0
+    if counts[COLOCATED] != 0:
+        if state[r + PROMPT_DUE] <= due:
+            heap = heap_of(counts, q)
+            prompt_whole, prompt_part = state[heap], state[heap + 1]
+            prompt_tokens = (prompt_whole - state[r + PROMPT_WHOLE]) + (prompt_part - state[r + PROMPT_PART])
+            state[r + PROMPT_WHOLE], state[r + PROMPT_PART] = prompt_whole, prompt_part
         else:
-            prompt_tokens = prompt_tokens_in(replicas, r, span)
-    whole, part = floats[r, TOKEN_WHOLE], floats[r, TOKEN_PART]
-    if floats[r, TOKEN_DUE] <= due:
-        ends = True
-        first = ints[r, DUE]
-        whole, part = slots.floats[first, WHOLE], slots.floats[first, PART]
-        tokens = (whole - floats[r, TOKEN_WHOLE]) + (part - floats[r, TOKEN_PART])
-        floats[r, TOKEN_WHOLE], floats[r, TOKEN_PART] = whole, part
+            prompt_tokens = prompt_tokens_in(state, counts, r, q, span)
+    whole, part = -1.0, 0.0
+    if state[r + TOKEN_DUE] <= due:
+        first = int(counts[q + DUE])
+        tokens = tokens_left(slots, state, r, first)
+        whole, part = slots[first * SLOT + WHOLE], slots[first * SLOT + PART]
+        state[r + TOKEN_WHOLE], state[r + TOKEN_PART] = whole, part
     else:
-        tokens = tokens_in(law, replicas, r, span)
-    pass_time(law, replicas, r, due, prompt_tokens, tokens)
-    while (
-        prompt_ends
-        and ints[r, PROMPTS] > 0
-        and replicas.prompts[r, 0, 0] == prompt_whole
-        and replicas.prompts[r, 0, 1] == prompt_part
-    ):
-        end_prompt(slots, law, replicas, r)
-    while ends and ints[r, DUE] != NOBODY:
-        slot = ints[r, DUE]
-        if slots.floats[slot, WHOLE] != whole or slots.floats[slot, PART] != part:
+        tokens = tokens_in(state, counts, r, q, span)
+    pass_time(state, counts, r, q, due, prompt_tokens, tokens)
+    if prompt_whole >= 0:
+        end_prompts(slots, links, state, counts, r, q, prompt_whole, prompt_part)
+    while counts[q + DUE] != NOBODY:
+        slot = int(counts[q + DUE])
+        if slots[slot * SLOT + WHOLE] != whole or slots[slot * SLOT + PART] != part:
             break
-        ints[r, DUE], floats[r, BUCKET], ints[r, LATER] = take(
-            slots, ints[r], HEADER, law.fineness, slot, int(floats[r, BUCKET]), ints[r, LATER]
-        )
-        leave(slots, law, replicas, r, slot)
-        serve(slots, law, tallies, slot, floats[r, AT])
-    rest_where_empty(law, replicas, r)
-    if not is_empty(ints[r], LINES):
-        let_in(slots, law, replicas, tallies, r)
-    retime(slots, law, replicas, r)
+        counts[q + DUE], state[r + BUCKET], counts[q + LATER] = take(
+            slots, links, counts, q + LINE + LINES, counts[WHEEL_BUCKETS], counts[FINENESS],
+            slot, int(state[r + BUCKET]), int(counts[q + LATER]),
+        )  # fmt: skip
+        leave(slots, links, state, counts, r, q, slot)
+        serve(slots, links, state, counts, slot, state[r + AT])
+    rest_where_empty(state, counts, r, q)
+    if not is_empty(counts, q + LINE):
+        let_in(slots, links, state, counts, r, q)
+    retime(slots, state, counts, r, q)
+
+
+@apart
+def end_prompts(slots, links, state, counts, r, q, whole, part):  # type: ignore[no-untyped-def]
+    """All prompts of a replica that end at a time."""
+    heap = heap_of(counts, q)
+    while counts[q + IN_WORK] > 0 and state[heap] == whole and state[heap + 1] == part:
+        end_prompt(slots, links, state, counts, r, q)
 
 
 # --- The heap of prompts ----------------------------------------------------------------------------------------------
 
 
 @inner
-def is_earlier(slots, one, other):  # type: ignore[no-untyped-def]
-    """Whether an entry of the heap comes before another: by its end, then by its request."""
-    if one[0] != other[0]:
-        return one[0] < other[0]
-    if one[1] != other[1]:
-        return one[1] < other[1]
-    return slots.floats[int(one[2]), REQUEST] < slots.floats[int(other[2]), REQUEST]
+def heap_of(counts, q):  # type: ignore[no-untyped-def]
+    """Where the heap of a replica begins."""
+    number = (q - counts[REPLICA_COUNTS]) // counts[REPLICA_COUNTS_ROW]
+    return counts[PROMPTS] + number * counts[PROMPT_ROOM] * PROMPT_ROW
 
 
 @inner
-def swap(heap, one, other):  # type: ignore[no-untyped-def]
+def is_earlier(slots, state, one, other):  # type: ignore[no-untyped-def]
+    """Whether an entry of the heap comes before another: by its end, then by its request."""
+    if state[one] != state[other]:
+        return state[one] < state[other]
+    if state[one + 1] != state[other + 1]:
+        return state[one + 1] < state[other + 1]
+    return slots[int(state[one + 2]) * SLOT + REQUEST] < slots[int(state[other + 2]) * SLOT + REQUEST]
+
+
+@inner
+def swap(state, one, other):  # type: ignore[no-untyped-def]
     """Let two entries change places."""
-    for column in range(3):
-        heap[one, column], heap[other, column] = heap[other, column], heap[one, column]
+    for column in range(PROMPT_ROW):
+        state[one + column], state[other + column] = state[other + column], state[one + column]
 
 
 @apart
-def push_prompt(slots, replicas, r, whole, part, slot):  # type: ignore[no-untyped-def]
+def push_prompt(slots, state, counts, q, whole, part, slot):  # type: ignore[no-untyped-def]
     """Put a prompt on the heap."""
-    heap, place = replicas.prompts[r], replicas.ints[r, PROMPTS]
-    replicas.ints[r, PROMPTS] += 1
-    heap[place, 0], heap[place, 1], heap[place, 2] = whole, part, slot
-    while place > 0 and is_earlier(slots, heap[place], heap[(place - 1) >> 1]):
-        swap(heap, place, (place - 1) >> 1)
-        place = (place - 1) >> 1
+    heap, place = heap_of(counts, q), int(counts[q + IN_WORK])
+    counts[q + IN_WORK] += 1
+    entry = heap + place * PROMPT_ROW
+    state[entry], state[entry + 1], state[entry + 2] = whole, part, slot
+    while place > 0:
+        above = (place - 1) >> 1
+        if not is_earlier(slots, state, heap + place * PROMPT_ROW, heap + above * PROMPT_ROW):
+            break
+        swap(state, heap + place * PROMPT_ROW, heap + above * PROMPT_ROW)
+        place = above
 
 
 @apart
-def pop_prompt(slots, replicas, r):  # type: ignore[no-untyped-def]
+def pop_prompt(slots, state, counts, q):  # type: ignore[no-untyped-def]
     """Take the first prompt from the heap."""
-    heap = replicas.prompts[r]
-    replicas.ints[r, PROMPTS] -= 1
-    n = replicas.ints[r, PROMPTS]
-    swap(heap, 0, n)
+    heap = heap_of(counts, q)
+    counts[q + IN_WORK] -= 1
+    n = int(counts[q + IN_WORK])
+    swap(state, heap, heap + n * PROMPT_ROW)
     place, child = 0, 1
     while child < n:
-        if child + 1 < n and is_earlier(slots, heap[child + 1], heap[child]):
+        if child + 1 < n and is_earlier(slots, state, heap + (child + 1) * PROMPT_ROW, heap + child * PROMPT_ROW):
             child += 1
-        if not is_earlier(slots, heap[child], heap[place]):
+        if not is_earlier(slots, state, heap + child * PROMPT_ROW, heap + place * PROMPT_ROW):
             break
-        swap(heap, place, child)
+        swap(state, heap + place * PROMPT_ROW, heap + child * PROMPT_ROW)
         place, child = child, 2 * child + 1
 
 
@@ -461,113 +507,127 @@ def pop_prompt(slots, replicas, r):  # type: ignore[no-untyped-def]
 
 
 @inner
-def enter_tournament(replicas, r, due):  # type: ignore[no-untyped-def]
+def enter_tournament(state, counts, number, due):  # type: ignore[no-untyped-def]
     """Enter a replica with the time of its next event."""
-    floats, tree = replicas.floats, replicas.tree
-    floats[r, ARMED] = due
-    node = ((len(tree) - TREE) // 2 + r) >> 1
+    first, tree = counts[REPLICAS] + ARMED, counts[TREE]
+    state[first + number * REPLICA_ROW] = due
+    node = (counts[LEAVES] + number) >> 1
     while node > 0:
-        left, right = tree[TREE + 2 * node], tree[TREE + 2 * node + 1]
-        tree[TREE + node] = left if floats[left, ARMED] <= floats[right, ARMED] else right
+        left, right = counts[tree + 2 * node], counts[tree + 2 * node + 1]
+        left_wins = state[first + left * REPLICA_ROW] <= state[first + right * REPLICA_ROW]
+        counts[tree + node] = left if left_wins else right
         node >>= 1
 
 
 @inner
-def enter_if_earlier(replicas, r):  # type: ignore[no-untyped-def]
-    """Enter a replica anew only if its next event has come nearer."""
-    due = min(replicas.floats[r, PROMPT_DUE], replicas.floats[r, TOKEN_DUE])
-    if due < replicas.floats[r, ARMED]:
-        enter_tournament(replicas, r, due)
+def next_due(state, r):  # type: ignore[no-untyped-def]
+    """When something of a replica is due next."""
+    return min(state[r + PROMPT_DUE], state[r + TOKEN_DUE])
 
 
 @inner
-def chosen(slots, law, replicas, slot):  # type: ignore[no-untyped-def]
-    """The replica that a request is sent to."""
-    tree, ints = replicas.tree, replicas.ints
-    on = max(tree[ON], 1)
-    r = 0
-    if law.routing == 1:
-        tree[TURN] = (tree[TURN] + 1) % on
-        r = tree[TURN]
-    elif law.routing == 2:
-        one, two = uniform_pair(law.places_key[0], law.places_key[1], int(slots.floats[slot, REQUEST]))
-        r, other = int(one * on), int(two * on)
-        if ints[other, INSIDE] + ints[other, PROMPTING] < ints[r, INSIDE] + ints[r, PROMPTING]:
-            r = other
-    return r
+def chosen(slots, state, counts, slot):  # type: ignore[no-untyped-def]
+    """Number of the replica that a request is sent to."""
+    number = 0
+    if counts[ROUTING] == ROUND_ROBIN:
+        counts[TURN] = (counts[TURN] + 1) % max(counts[ON], 1)
+        number = int(counts[TURN])
+    elif counts[ROUTING] == POWER_OF_TWO:
+        number = shorter_of_two(slots, state, counts, slot)
+    return number
+
+
+@inner
+def shorter_of_two(slots, state, counts, slot):  # type: ignore[no-untyped-def]
+    """Of two replicas that the request's numbers choose, the one with fewer requests."""
+    on = max(counts[ON], 1)
+    key_0 = np.uint64(state[ROUTING_KEY]) << np.uint64(32) | np.uint64(state[ROUTING_KEY + 1])
+    key_1 = np.uint64(state[ROUTING_KEY + 2]) << np.uint64(32) | np.uint64(state[ROUTING_KEY + 3])
+    one, two = uniform_pair(key_0, key_1, int(slots[slot * SLOT + REQUEST]))
+    first, second = int(one * on), int(two * on)
+    _, p = row_of(counts, first)
+    _, q = row_of(counts, second)
+    at_first, at_second = counts[p + INSIDE] + counts[p + PROMPTING], counts[q + INSIDE] + counts[q + PROMPTING]
+    return first if at_first <= at_second else second
 
 
 # --- What the day calls -----------------------------------------------------------------------------------------------
 
 
 @inner
-def advance(slots, law, replicas, tallies, until, came, n):  # type: ignore[no-untyped-def]
+def advance(slots, links, state, counts, until, queue, which, n):  # type: ignore[no-untyped-def]
     """Take requests in and let prompts and sequences end, until a time.
 
     Parameters
     ----------
-    slots, law, replicas, tallies
+    slots, links, state, counts
         See `state`.
     until : float, s
         What happens at that time or later is left.
-    came : ndarray, shape (m, 2)
-        Times and slots of `n` requests that come before, in order.
+    queue : ndarray, shape (2, m, 2)
+        At place `which` times and slots of `n` requests that come before, in order.
     """
-    floats, tree = replicas.floats, replicas.tree
+    winner = counts[TREE] + 1
     i = 0
     while True:
-        r = tree[TREE + 1]
-        armed = floats[r, ARMED]
-        arrival = came[i, 0] if i < n else np.inf
+        number = int(counts[winner])
+        r, q = row_of(counts, number)
+        armed = state[r + ARMED]
+        arrival = queue[which, i, 0] if i < n else np.inf
         if armed <= arrival:
             if armed >= until:
                 break
-            if min(floats[r, PROMPT_DUE], floats[r, TOKEN_DUE]) <= armed:
-                ring(slots, law, replicas, tallies, r)
-            enter_tournament(replicas, r, min(floats[r, PROMPT_DUE], floats[r, TOKEN_DUE]))
+            if next_due(state, r) <= armed:
+                ring(slots, links, state, counts, r, q)
+            enter_tournament(state, counts, number, next_due(state, r))
         else:
-            slot = int(came[i, 1])
+            slot = int(queue[which, i, 1])
             i += 1
-            r = chosen(slots, law, replicas, slot)
-            join(slots, law, replicas, tallies, r, slot, arrival)
-            enter_if_earlier(replicas, r)
+            number = chosen(slots, state, counts, slot)
+            links[slot * LINK + REPLICA] = number
+            r, q = row_of(counts, number)
+            join(slots, links, state, counts, r, q, slot, arrival)
+            if next_due(state, r) < state[r + ARMED]:
+                enter_tournament(state, counts, number, next_due(state, r))
 
 
 @apart
-def switch(slots, law, replicas, tallies, r, now, nodes, row):  # type: ignore[no-untyped-def]
+def switch(slots, links, state, counts, number, now, nodes, row):  # type: ignore[no-untyped-def]
     """Serve on so many true nodes from now on, under the expected load of a row of the schedule."""
-    floats, ints = replicas.floats, replicas.ints
-    settle(law, replicas, r, now)
-    floats[r, NODES] = nodes
-    crowd.expect(law, floats, r, nodes, row[ROW_TOKENS_PER_S], row[ROW_CONTEXT_PER_S], row[ROW_STEP])
-    floats[r, EXPECTED_PROMPTS] = row[ROW_PROMPTS_PER_S]
-    ints[r, PROMPT_SLOTS] = int(row[ROW_PROMPT_SLOTS])
-    let_in(slots, law, replicas, tallies, r)
-    retime(slots, law, replicas, r)
-    enter_tournament(replicas, r, min(floats[r, PROMPT_DUE], floats[r, TOKEN_DUE]))
+    r, q = row_of(counts, number)
+    settle(state, counts, r, q, now)
+    state[r + NODES] = nodes
+    crowd.expect(state, r, nodes, row[ROW_TOKENS_PER_S], row[ROW_CONTEXT_PER_S], row[ROW_STEP])
+    state[r + EXPECTED_PROMPTS] = row[ROW_PROMPTS_PER_S]
+    counts[q + PROMPT_SLOTS] = int(row[ROW_PROMPT_SLOTS])
+    let_in(slots, links, state, counts, r, q)
+    retime(slots, state, counts, r, q)
+    enter_tournament(state, counts, number, next_due(state, r))
 
 
 @apart
-def settle_all(law, replicas, now):  # type: ignore[no-untyped-def]
+def settle_all(state, counts, now):  # type: ignore[no-untyped-def]
     """Carry all replicas on to now."""
-    for r in range(len(replicas.floats)):
-        settle(law, replicas, r, now)
+    for number in range(counts[N_REPLICAS]):
+        r, q = row_of(counts, number)
+        settle(state, counts, r, q, now)
 
 
 @apart
-def close(slots, law, replicas, tallies, now):  # type: ignore[no-untyped-def]
+def close(slots, links, state, counts, now):  # type: ignore[no-untyped-def]
     """Lose those whose deadline is past, wherever they stand."""
-    for r in range(len(replicas.floats)):
-        settle(law, replicas, r, now)
-        gone = clear(slots, replicas.ints[r], LINES, now)
+    settle_all(state, counts, now)
+    for number in range(counts[N_REPLICAS]):
+        r, q = row_of(counts, number)
+        gone = clear(slots, links, counts, q + LINE, now)
         while gone != NOBODY:
-            following = slots.ints[gone, AFTER]
-            lost(slots, law, replicas, tallies, r, gone)
+            following = int(links[gone * LINK + AFTER])
+            lost(slots, links, state, counts, r, q, gone)
             gone = following
 
 
 @apart
-def interrupt(slots, law, replicas, tallies, now, hit, again):  # type: ignore[no-untyped-def]
+def interrupt(slots, links, state, counts, now, hit, again):  # type: ignore[no-untyped-def]
     """Take sequences out whose node failed: what they have generated must be prefilled with the prompt again.
 
     Parameters
@@ -577,46 +637,40 @@ def interrupt(slots, law, replicas, tallies, now, hit, again):  # type: ignore[n
     again : ndarray of bool, shape (m,)
         True for those slots.
     """
-    floats, ints = replicas.floats, replicas.ints
-    for r in range(len(floats)):
-        settle(law, replicas, r, now)
+    settle_all(state, counts, now)
     for slot in hit:
-        r = slots.ints[slot, REPLICA]
-        left = max(
-            (slots.floats[slot, WHOLE] - floats[r, TOKEN_WHOLE]) + (slots.floats[slot, PART] - floats[r, TOKEN_PART]),
-            0.0,
-        )
-        weight = law.streams[slots.ints[slot, STREAM], INPUT_WEIGHT]
-        slots.floats[slot, PREFILL] += (slots.floats[slot, LEFT] - left) * weight
-        slots.floats[slot, LEFT] = left
-        leave(slots, law, replicas, r, slot)
-        slots.ints[slot, STAGE] = PROMPT
-    for r in range(len(floats)):
-        take_out(slots, law, replicas, r, again)
-        rest_where_empty(law, replicas, r)
-        let_in(slots, law, replicas, tallies, r)
-        retime(slots, law, replicas, r)
-        enter_tournament(replicas, r, min(floats[r, PROMPT_DUE], floats[r, TOKEN_DUE]))
+        r, q = row_of(counts, links[slot * LINK + REPLICA])
+        left = max(tokens_left(slots, state, r, slot), 0.0)
+        slots[slot * SLOT + PREFILL] += (slots[slot * SLOT + LEFT] - left) * weight_of(links, state, slot, INPUT_WEIGHT)
+        slots[slot * SLOT + LEFT] = left
+        leave(slots, links, state, counts, r, q, slot)
+        links[slot * LINK + STAGE] = PROMPT
+    for number in range(counts[N_REPLICAS]):
+        r, q = row_of(counts, number)
+        take_out(slots, links, state, counts, r, q, again)
+        rest_where_empty(state, counts, r, q)
+        let_in(slots, links, state, counts, r, q)
+        retime(slots, state, counts, r, q)
+        enter_tournament(state, counts, number, next_due(state, r))
 
 
-@apart
-def take_out(slots, law, replicas, r, again):  # type: ignore[no-untyped-def]
+@inner
+def take_out(slots, links, state, counts, r, q, again):  # type: ignore[no-untyped-def]
     """Empty the wheel of a replica and put back those who stay."""
-    floats, ints = replicas.floats, replicas.ints
-    wheel, stay = ints[r], NOBODY
-    for place in range(HEADER - 1, len(wheel)):
-        slot = ints[r, DUE] if place < HEADER else wheel[place]
-        if place >= HEADER:
-            wheel[place] = NOBODY
+    first, size, stay = q + LINE + LINES, counts[WHEEL_BUCKETS], NOBODY
+    for place in range(first - 1, first + size):
+        slot = int(counts[q + DUE]) if place < first else int(counts[place])
+        if place >= first:
+            counts[place] = NOBODY
         while slot != NOBODY:
-            following = slots.ints[slot, AFTER]
+            following = int(links[slot * LINK + AFTER])
             if not again[slot]:
-                slots.ints[slot, AFTER] = stay
+                links[slot * LINK + AFTER] = stay
                 stay = slot
             slot = following
     due, bucket, later = NOBODY, 0, 0
     while stay != NOBODY:
-        following = slots.ints[stay, AFTER]
-        due, bucket, later = put(slots, wheel, HEADER, law.fineness, due, bucket, later, stay)
+        following = int(links[stay * LINK + AFTER])
+        due, bucket, later = put(slots, links, counts, first, size, counts[FINENESS], due, bucket, later, stay)
         stay = following
-    ints[r, DUE], floats[r, BUCKET], ints[r, LATER] = due, bucket, later
+    counts[q + DUE], state[r + BUCKET], counts[q + LATER] = due, bucket, later

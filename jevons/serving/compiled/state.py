@@ -1,191 +1,112 @@
-"""What the kernels work on: the requests that are there, the prefill lanes, the replicas, all of it few and wide arrays.
+"""Where everything stands that the kernels work on: four arrays and the places in them.
 
-A request that is there has a slot.  Slots are few, whatever the number of requests, and are used again.  Arrays are as
-few as can be, since each of them costs every function that takes it a descriptor to compile and to pass on; whole numbers
-stand as floats where they share a row with floats, and are exact up to 2^53.
-In shapes, m counts slots, r replicas, w buckets, h hours with the warm-up first, s streams.
+A compiled function that is passed an array is passed seven numbers, and a structure of arrays a hundred; so all state of
+a day stands in four plain arrays, which every kernel takes in the same order:
+
+- `slots`, floats: a row for each request that is there; slots are few, whatever the number of requests, and used again.
+- `links`, 32-bit integers: a row for each slot.
+- `state`, floats: the law, the lanes, the replicas, the prompts in work, what is counted, single records.
+- `counts`, 32-bit integers: where those parts begin, numbers of things, wheels, the tournament, histograms.
+
+A row is addressed by the place where it begins, plus the name of a column.  Whole numbers that stand among floats are
+exact up to 2^53.  Times are on the clock of the day, in seconds.
 """
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from jevons.randomness import Floats
 
-# Columns of `Slots.floats`.  The first eight, one line of the cache, are what is read when a request leaves: its times on
-# the clock of the day, s, its tokens, weighted context, and when it leaves the wheel it is in (whole tokens and a fraction
-# of virtual time; in the lanes the bucket and the time, s).  Then what a step that was running on arrival adds to its
-# times, tokens left to decode, weighted tokens to prefill, time at which it gives up, begin of its prefill, its number.
-(
-    ARRIVAL, FIRST_TOKEN, ENTERED, OUTPUT, INPUT, CONTEXT, WHOLE, PART,
-    CACHED, WAIT, LEFT, PREFILL, DEADLINE, PREFILL_START, REQUEST,
-) = range(15)  # fmt: skip
-SLOT_FLOATS = 16
-#: Columns of `Slots.ints`: the next in whatever list it stands, its stream, the hour and stream it is counted in, its
-#: replica, its stage; the last column is the stack of the slots that are free.
-AFTER, STREAM, CELL, REPLICA, STAGE, FREE_SLOT = range(6)
-SLOT_INTS = 8
-#: Stages.
-FREE, PROMPT, QUEUED, DECODING = range(4)
+Counts = npt.NDArray[np.int32]
 NOBODY = -1
 
+# --- slots: the first eight columns, one line of the cache, are what is read when a request leaves. -------------------
 
-class Slots(NamedTuple):
-    """The requests that are there."""
+#: Arrival, first token, entry into its stage; output and input tokens, weighted context; when it leaves the wheel it is
+#: in: whole tokens and a fraction of virtual time, in the lanes the bucket and the time.
+ARRIVAL, FIRST_TOKEN, ENTERED, OUTPUT, INPUT, CONTEXT, WHOLE, PART = range(8)
+#: Cached tokens; what a step that was running on arrival adds to its times; tokens left to decode, weighted tokens to
+#: prefill; when it gives up; begin of its prefill; its number.
+CACHED, WAIT, LEFT, PREFILL, DEADLINE, PREFILL_START, REQUEST = range(8, 15)
+SLOT = 16
 
-    floats: Any  # (m, 16)
-    ints: Any  # int32 (m, 8)
-    #: How many are free, shape (1,).
-    n_free: Any
+# --- links ------------------------------------------------------------------------------------------------------------
 
-    @classmethod
-    def of(cls, size: int) -> Slots:
-        """So many free slots."""
-        ints = np.zeros((size, SLOT_INTS), dtype=np.int32)
-        ints[:, FREE_SLOT] = np.arange(size - 1, -1, -1)
-        return cls(np.zeros((size, SLOT_FLOATS)), ints, np.array([size]))
+#: The next in whatever list it stands, its stream, the hour and stream it is counted in, its replica, its stage; the
+#: last column is the stack of free slots.
+AFTER, STREAM, CELL, REPLICA, STAGE, FREE_SLOT = range(6)
+LINK = 8
+FREE, PROMPT, QUEUED, DECODING = range(4)
 
-    def grown(self, size: int) -> Slots:
-        """The same requests with more free slots."""
-        new, old, free = Slots.of(size), len(self.ints), int(self.n_free[0])
-        new.floats[:old], new.ints[:old, :FREE_SLOT] = self.floats, self.ints[:, :FREE_SLOT]
-        new.ints[: size - old, FREE_SLOT] = np.arange(size - 1, old - 1, -1)
-        new.ints[size - old : size - old + free, FREE_SLOT] = self.ints[:free, FREE_SLOT]
-        new.n_free[0] = size - old + free
-        return new
+# --- state: first the law, then a row for each stream, then parts that begin where `counts` says. ---------------------
 
+#: First second of the day, after the warm-up, and length of an hour.
+ORIGIN_S, HOUR_S = range(2)
+BASE_S, PER_SEQUENCE_S, PER_KV_TOKEN_S, PER_PREFILL_TOKEN_S, CHUNK, MAX_BATCH = range(2, 8)
+#: Time of a lane for a prompt token of weight 1; lane buckets in a second.
+LANE_S_PER_TOKEN, LANE_BUCKETS_PER_S = range(8, 10)
+#: Share of the true fleet that is simulated, as the lanes and as a replica see it: routed replicas are whole ones.
+LANES_SHARE, SHARE = range(10, 12)
+#: Requests of the cell for each weighted output token.
+REQUESTS_PER_TOKEN = 12
+#: Key of the numbers that choose a replica, in four parts of 32 bits.
+ROUTING_KEY = 13
+STREAMS = 20
 
-class Law(NamedTuple):
-    """How nodes serve and how the day is counted, made of a table of numbers by `day.law_of_numbers`."""
-
-    colocated: bool
-    #: Pooled, by turns, or to the shorter of two: 0, 1, 2.
-    routing: int
-    #: Whether single requests are kept, or histograms.
-    keeps_records: bool
-    #: log2 of the buckets to a token.
-    fineness: int
-    #: Hours before the day, and all hours.
-    warm_up: int
-    hours: int
-    #: First second of the day, after the warm-up, and length of an hour on the clock, s.
-    origin_s: float
-    hour_s: float
-    base_s: float
-    per_sequence_s: float
-    per_kv_token_s: float
-    per_prefill_token_s: float
-    chunk: float
-    max_batch: float
-    #: Time of a lane for a prompt token of weight 1, s.
-    lane_s_per_token: float
-    #: Share of the true fleet that is simulated, as the lanes and as a replica see it: routed replicas are whole ones.
-    lanes_share: float
-    share: float
-    #: Requests of the cell for each weighted output token.
-    requests_per_token: float
-    #: Weight of a prompt token, slots of a sequence, whether it goes first, patience in s: shape (s, 4).
-    streams: Any
-    #: Key of the numbers that choose a replica, shape (2,).
-    places_key: Any
-
-
+#: A stream: weight of a prompt token, slots of a sequence, whether it goes first, patience.
 INPUT_WEIGHT, OUTPUT_WEIGHT, INTERACTIVE, PATIENCE_S = range(4)
-#: Fields of `Law` that are whole numbers; they come first.
-LAW_INTS = 6
-LAW_NUMBERS = 18
+STREAM_ROW = 4
 
-#: Columns of `Lanes.floats` and of the header of `Lanes.ints`; buckets follow the lines.
-(
-    LANES_AT,
-    LANES_AREA,
-    LANES_TIME,
-    LANES_BUSY_S,
-    LANES_NODES,
-    LANES_EXPECTED,
-    LANES_SLOWNESS,
-    LANES_PER_S,
-    LANES_BUCKET,
-) = range(9)
-LANES_ON, LANES_BUSY, LANES_INSIDE, LANES_DUE, LANES_LATER, LANES_LINES = range(6)
-LANES_HEADER = LANES_LINES + 4
+#: The lanes: time of the last change, area under the number there, time spent there, busy node-seconds; nodes, lanes
+#: expected to be busy, slowness of a lane, number of the bucket that is next.
+LANES_AT, LANES_AREA, LANES_TIME, LANES_BUSY_S, LANES_NODES, LANES_EXPECTED, SLOWNESS, LANES_BUCKET = range(8)
+LANES_ROW = 8
 
-
-class Lanes(NamedTuple):
-    """The prefill lanes: who is in one stands in a wheel of buckets of time; who waits, in a line of its class."""
-
-    floats: Any  # (9,)
-    ints: Any  # int32 (10 + w,)
-
-    @classmethod
-    def of(cls, per_s: float, buckets: int) -> Lanes:
-        """Lanes with nobody in them, and so many buckets, each of 1 / per_s."""
-        floats, ints = np.zeros(LANES_BUCKET + 1), np.full(LANES_HEADER + buckets, NOBODY, dtype=np.int32)
-        floats[LANES_PER_S], floats[LANES_SLOWNESS] = per_s, 1.0
-        ints[[LANES_ON, LANES_BUSY, LANES_INSIDE, LANES_LATER]] = 0
-        return cls(floats, ints)
-
-
-# Columns of `Replicas.floats` and of the header of `Replicas.ints`.
+#: A replica.
 (
     AT, TOKEN_WHOLE, TOKEN_PART, PROMPT_WHOLE, PROMPT_PART, PROMPT_AREA, PROMPT_TIME, DECODE_AREA, DECODE_TIME, BUSY_S,
     STEP_S, PROMPT_SPEED, TOKEN_SPEED, PROMPT_DUE, TOKEN_DUE, NODES, MASS, CONTEXT_SUM, FELT_NUMBER, FELT_MASS,
-    FELT_CONTEXT, AVERAGING_S, EXPECTED_TOKENS, EXPECTED_PROMPTS, SERVED, SERVED_CONTEXT, PREFILLED, PROMPT_MASS, BASE_S,
-    BUCKET, ARMED,
+    FELT_CONTEXT, AVERAGING_S, EXPECTED_TOKENS, EXPECTED_PROMPTS, SERVED, SERVED_CONTEXT, PREFILLED, PROMPT_MASS,
+    PLAIN_STEP_S, BUCKET, ARMED,
 ) = range(31)  # fmt: skip
-REPLICA_FLOATS = 32
-PROMPTING, INSIDE, NUMBER, PROMPTS, PROMPT_SLOTS, DUE, LATER, LINES = range(8)
-HEADER = LINES + 4
+REPLICA_ROW = 32
 
+#: A prompt in work: whole and fraction of its end, its slot.  A replica's are a heap.
+PROMPT_ROW = 3
 
-class Replicas(NamedTuple):
-    """Nodes that decode, and in the co-located layout prefill: one pool, or replicas each with a batch of its own."""
+#: An hour and stream: requests that arrived; of them lost, served, the sums of their times to first token, for each
+#: token, from arrival to departure, of decoding, and of their output tokens; and of those that departed in it input,
+#: cached and output tokens.
+(
+    ARRIVED, LOST, SERVED_REQUESTS, SUM_TTFT, SUM_TPOT, SUM_LATENCY, SUM_DECODE, SUM_TOKENS, INPUT_TOKENS,
+    CACHED_TOKENS, OUTPUT_TOKENS,
+) = range(11)  # fmt: skip
+CELL_ROW = 11
 
-    floats: Any  # (r, 32)
-    #: Counts, then the buckets of a wheel of sequences by the tokens at which they leave.
-    ints: Any  # int32 (r, 12 + w)
-    #: Prompts that are in work, a heap for each replica: whole and fraction of their end, and their slot.
-    prompts: Any  # (r, p, 3)
-    #: Replicas that get requests, whose turn it was, then a tournament of the replicas by the time of their next event.
-    tree: Any  # int32 (2 + 2 leaves,)
+#: A single request: begin of prefill, first token, departure (NaN where it did not happen), whether it was lost.
+RECORD_ROW = 4
 
-    @classmethod
-    def of(cls, replicas: int, prompts: int, buckets: int) -> Replicas:
-        """Replicas with nobody in them, so many buckets each, and room for so many prompts in work."""
-        floats = np.zeros((replicas, REPLICA_FLOATS))
-        floats[:, [PROMPT_DUE, TOKEN_DUE, ARMED, STEP_S, AVERAGING_S]] = np.inf
-        ints = np.full((replicas, HEADER + buckets), NOBODY, dtype=np.int32)
-        ints[:, [PROMPTING, INSIDE, NUMBER, PROMPTS, PROMPT_SLOTS, LATER]] = 0
-        leaves = 1 << (replicas - 1).bit_length()
-        tree = np.zeros(TREE + 2 * leaves, dtype=np.int32)
-        tree[ON] = 1
-        tree[TREE + leaves :] = np.minimum(np.arange(leaves), replicas - 1)
-        return cls(floats, ints, np.zeros((replicas, prompts, 3)), tree)
-
-
-ON, TURN, TREE = range(3)
-
-
-class Tallies(NamedTuple):
-    """What is counted of the requests."""
-
-    #: By hour and stream: requests that arrived; of them lost, served, the sums of their times to first token, for each
-    #: token, from arrival to departure, of decoding, and of their output tokens; and of those that departed input, cached
-    #: and output tokens.
-    cells: Any  # (h s, 11)
-    #: Histograms of the first two latencies by hour and stream of arrival; empty where single requests are kept.
-    bins: Any  # int32 (2, h s, b)
-    #: Single requests: begin of prefill, first token, departure, NaN where it did not happen, and whether it was lost.
-    records: Any  # (n, 4)
-
+# --- counts: first these numbers, then parts that begin where they say. -----------------------------------------------
 
 (
-    ARRIVED, LOST, SERVED_REQUESTS, SUM_TTFT, SUM_TPOT, SUM_LATENCY, SUM_DECODE, SUM_TOKENS, INPUT_TOKENS, CACHED_TOKENS,
-    OUTPUT_TOKENS,
-) = range(11)  # fmt: skip
-CELL_COLUMNS = 11
+    N_FREE, COLOCATED, ROUTING, KEEPS_RECORDS, FINENESS, WARM_UP, HOURS, N_STREAMS, N_REPLICAS, ON, TURN, LEAVES,
+    PROMPT_ROOM, LANES, REPLICAS, PROMPTS, CELLS, RECORDS, LANE_COUNTS, LANE_WHEEL, LANE_BUCKETS, REPLICA_COUNTS,
+    REPLICA_COUNTS_ROW, WHEEL_BUCKETS, TREE, TTFT_BINS, TPOT_BINS,
+) = range(27)  # fmt: skip
+NUMBERS = 32
+POOLED, ROUND_ROBIN, POWER_OF_TWO = range(3)
+
+#: Of the lanes: those on, those busy, requests there, first of the bucket that is next, how many hang on later ones, first
+#: and last of two lines.
+LANES_ON, LANES_BUSY, LANES_INSIDE, LANES_DUE, LANES_LATER, LANES_LINE = range(6)
+#: Of a replica: requests in their prompts, in decode, sequences, prompts in work and how many there may be; then as above.
+PROMPTING, INSIDE, NUMBER, IN_WORK, PROMPT_SLOTS, DUE, LATER, LINE = range(8)
+#: Two lines: first and last of the interactive requests, first and last of the others.
+LINES = 4
 
 #: Bins of a histogram of latencies: so many to an octave, from the first octave on.
 BINS_PER_OCTAVE_LOG2 = 8
@@ -199,10 +120,12 @@ def bin_edges_s() -> Floats:
     return np.asarray((1 + place / (1 << BINS_PER_OCTAVE_LOG2)) * 2.0 ** (octave + FIRST_OCTAVE))
 
 
-# Columns of the schedule, one row for each switch of the nodes and each note of the totals: time on the clock, s, and
-# whether it is a note; true nodes that prefill, lanes of the cell, their slowness, how many are expected to be busy; true
-# nodes that decode, prompts they may have in work, replicas of the cell; expected prompt tokens of a node, output tokens and
-# their context in the true pool, 1/s; the step in balance, s.
+# --- What else an advance takes ---------------------------------------------------------------------------------------
+
+#: The schedule, a row for each switch of the nodes and each note of the totals: time and whether it is a note; true nodes
+#: that prefill, lanes of the cell, their slowness, how many are expected to be busy; true nodes that decode, prompts they
+#: may have in work, replicas of the cell; expected prompt tokens of a node, output tokens and their context in the true
+#: pool, 1/s; the step in balance.
 (
     ROW_TIME, ROW_IS_NOTE, ROW_LANES_NODES, ROW_LANES, ROW_SLOWNESS, ROW_EXPECTED_LANES, ROW_NODES, ROW_PROMPT_SLOTS,
     ROW_REPLICAS, ROW_PROMPTS_PER_S, ROW_TOKENS_PER_S, ROW_CONTEXT_PER_S, ROW_STEP,
@@ -213,30 +136,115 @@ ROW_COLUMNS = 13
 BLOCK_ARRIVAL, BLOCK_STREAM, BLOCK_INPUT, BLOCK_CACHED, BLOCK_OUTPUT = range(5)
 BLOCK_ROWS = 5
 
-
-class Run(NamedTuple):
-    """How far a day has got, and its working space."""
-
-    #: Next row of the schedule; next request of the block and requests in it; requests before the block; whether no
-    #: more blocks come; requests that come again with the next advance; notes taken; and of the draws the sum of the
-    #: exponentials so far and the span that it has reached.
-    progress: Any  # (9,)
-    block: Any  # (5, n)
-    #: Times and slots of those that come, and of those whose prompts are done.
-    queue: Any  # (2, m, 2)
-    #: Prompt tokens, output tokens and their context served, and busy node-seconds, at each note.
-    totals: Any  # (notes, 4)
-
-    def grown(self, size: int) -> Run:
-        """The same run with room for more slots."""
-        pending, queue = int(self.progress[PENDING]), np.empty((2, size, 2))
-        queue[0, :pending] = self.queue[0, :pending]
-        return self._replace(queue=queue)
-
-    def await_again(self, now: float, slots: Any) -> None:
-        """Let requests come again, now."""
-        n = len(slots)
-        self.queue[0, :n, 0], self.queue[0, :n, 1], self.progress[PENDING] = now, slots, n
-
-
+#: How far a day has got: next row of the schedule; next request of the block and requests in it; requests before the
+#: block; whether no more blocks come; requests that come again with the next advance; notes taken; and of the draws the
+#: sum of the exponentials so far and the span that it has reached.
 NEXT_ROW, NEXT, IN_BLOCK, BEFORE, NO_MORE, PENDING, NOTES, DRAWN_SUM, DRAWN_SPAN = range(9)
+PROGRESS = 9
+
+
+class Memory(NamedTuple):
+    """The four arrays of a day."""
+
+    slots: Floats
+    links: Counts
+    state: Floats
+    counts: Counts
+
+    @property
+    def slot_rows(self) -> Floats:
+        """The slots as rows."""
+        return self.slots.reshape(-1, SLOT)
+
+    @property
+    def link_rows(self) -> Counts:
+        """The links as rows."""
+        return self.links.reshape(-1, LINK)
+
+    def part(self, where: int, rows: int, width: int) -> Floats:
+        """A part of the state as rows."""
+        first = int(self.counts[where])
+        return self.state[first : first + rows * width].reshape(rows, width)
+
+    def bins(self, where: int, cells: int) -> Counts:
+        """Histograms as rows."""
+        first = int(self.counts[where])
+        return self.counts[first : first + cells * BINS].reshape(cells, BINS)
+
+    def grown(self) -> Memory:
+        """The same with twice as many slots."""
+        old, free = len(self.links) // LINK, int(self.counts[N_FREE])
+        slots, links = np.zeros(2 * len(self.slots)), np.zeros(2 * len(self.links), dtype=np.int32)
+        slots[: len(self.slots)], links[: len(self.links)] = self.slots, self.links
+        stack = links.reshape(-1, LINK)[:, FREE_SLOT]
+        stack[old : old + free] = self.link_rows[:free, FREE_SLOT]
+        stack[:old] = np.arange(2 * old - 1, old - 1, -1)
+        self.counts[N_FREE] = old + free
+        return self._replace(slots=slots, links=links)
+
+
+class Size(NamedTuple):
+    """How many there are of everything; buckets are powers of two."""
+
+    slots: int
+    streams: int
+    cells: int
+    replicas: int
+    #: Prompts that a replica may have in work.
+    prompts: int
+    lane_buckets: int
+    buckets: int
+    #: Single requests that are kept; None keeps histograms instead.
+    records: int | None
+
+
+def memory_of(size: Size) -> Memory:
+    """A day's memory with nobody there and nothing counted; the law and the switches of the layout are left at zero."""
+    leaves = 1 << (size.replicas - 1).bit_length()
+    records, histograms = size.records or 0, size.cells if size.records is None else 0
+    counts_row = LINE + LINES + size.buckets
+    state_at = _places(
+        STREAMS + size.streams * STREAM_ROW,
+        (LANES, LANES_ROW),
+        (REPLICAS, size.replicas * REPLICA_ROW),
+        (PROMPTS, size.replicas * size.prompts * PROMPT_ROW),
+        (CELLS, size.cells * CELL_ROW),
+        (RECORDS, records * RECORD_ROW),
+    )
+    counts_at = _places(
+        NUMBERS,
+        (LANE_COUNTS, LANES_LINE + LINES),
+        (LANE_WHEEL, size.lane_buckets),
+        (REPLICA_COUNTS, size.replicas * counts_row),
+        (TREE, 2 * leaves),
+        (TTFT_BINS, histograms * BINS),
+        (TPOT_BINS, histograms * BINS),
+    )
+    state, counts = np.zeros(state_at.pop(NOBODY)), np.zeros(counts_at.pop(NOBODY), dtype=np.int32)
+    for name, place in (state_at | counts_at).items():
+        counts[name] = place
+    counts[[N_FREE, N_STREAMS, N_REPLICAS, ON, LEAVES]] = size.slots, size.streams, size.replicas, 1, leaves
+    counts[[PROMPT_ROOM, LANE_BUCKETS, REPLICA_COUNTS_ROW, WHEEL_BUCKETS]] = (
+        size.prompts, size.lane_buckets, counts_row, size.buckets,
+    )  # fmt: skip
+    counts[KEEPS_RECORDS] = size.records is not None
+    links = np.zeros((size.slots, LINK), dtype=np.int32)
+    links[:, FREE_SLOT] = np.arange(size.slots - 1, -1, -1)
+    lanes = counts[counts[LANE_COUNTS] : counts[REPLICA_COUNTS]]
+    lanes[[LANES_DUE, *range(LANES_LINE, len(lanes))]] = NOBODY
+    replicas = counts[counts[REPLICA_COUNTS] : counts[TREE]].reshape(size.replicas, counts_row)
+    replicas[:, DUE], replicas[:, LINE:] = NOBODY, NOBODY
+    counts[counts[TREE] + leaves : counts[TREE] + 2 * leaves] = np.minimum(np.arange(leaves), size.replicas - 1)
+    memory = Memory(np.zeros(size.slots * SLOT), links.reshape(-1), state, counts)
+    memory.part(REPLICAS, size.replicas, REPLICA_ROW)[:, [PROMPT_DUE, TOKEN_DUE, ARMED, STEP_S, AVERAGING_S]] = np.inf
+    memory.part(RECORDS, records, RECORD_ROW)[:, :3] = np.nan
+    return memory
+
+
+def _places(first: int, *parts: tuple[int, int]) -> dict[int, int]:
+    """Where each of some parts begins, one behind the other, and by `NOBODY` where they end."""
+    places = {}
+    for name, length in parts:
+        places[name] = first
+        first += length
+    return places | {NOBODY: first}

@@ -5,13 +5,14 @@ hung on the list of its bucket, and when a bucket's turn comes its list is sorte
 of n takes log n and as many misses of the cache.  Buckets are used again lap by lap; who is hung on a bucket for a
 later lap stays there.
 
-A wheel is the end of an array of integers, its buckets, from a place `first` on; their number is a power of two.
+A wheel stands in `counts`: `first` is the place of its buckets and `size` their number, a power of two.  Three numbers go
+with it: the first slot of the bucket that is next (`due`), the number of that bucket, and how many hang on later ones.
 """
 
 from __future__ import annotations
 
 from jevons.serving.compiled.jit import apart, inner
-from jevons.serving.compiled.state import AFTER, NOBODY, PART, REQUEST, WHOLE
+from jevons.serving.compiled.state import AFTER, LINK, NOBODY, PART, REQUEST, SLOT, WHOLE
 
 #: Fineness that says: the whole number is the bucket.
 WHOLE_IS_BUCKET = 99
@@ -21,114 +22,100 @@ WHOLE_IS_BUCKET = 99
 def bucket_of(whole, part, fineness):  # type: ignore[no-untyped-def]
     """Number of the bucket of a time: 2^fineness buckets to a token."""
     if fineness == WHOLE_IS_BUCKET:
-        bucket = int(whole)
-    elif fineness >= 0:
-        bucket = (int(whole) << fineness) + int(part * (1 << fineness))
-    else:
-        bucket = int(whole) >> -fineness
-    return bucket
+        return int(whole)
+    if fineness >= 0:
+        return (int(whole) << fineness) + int(part * (1 << fineness))
+    return int(whole) >> -fineness
 
 
 @inner
-def sorted_in(slots, due, slot):  # type: ignore[no-untyped-def]
-    """Hang a slot on a list in the order of times, then of requests; the new first."""
-    whole, part, request = slots.floats[slot, WHOLE], slots.floats[slot, PART], slots.floats[slot, REQUEST]
+def sorted_in(slots, links, due, slot):  # type: ignore[no-untyped-def]
+    """Hang a slot on a list in the order of times, then of requests; the first of the list."""
+    own = slot * SLOT
+    whole, part, request = slots[own + WHOLE], slots[own + PART], slots[own + REQUEST]
     before, now = NOBODY, due
     while now != NOBODY:
-        other = slots.floats[now, WHOLE]
-        if other > whole:
+        other = now * SLOT
+        if slots[other + WHOLE] > whole:
             break
-        if other == whole:
-            at = slots.floats[now, PART]
-            if at > part or (at == part and slots.floats[now, REQUEST] > request):
+        if slots[other + WHOLE] == whole:
+            at = slots[other + PART]
+            if at > part or (at == part and slots[other + REQUEST] > request):
                 break
-        before, now = now, slots.ints[now, AFTER]
-    slots.ints[slot, AFTER] = now
+        before, now = now, int(links[now * LINK + AFTER])
+    links[slot * LINK + AFTER] = now
     if before == NOBODY:
         due = slot
     else:
-        slots.ints[before, AFTER] = slot
+        links[before * LINK + AFTER] = slot
     return due
 
 
 @inner
-def put(slots, wheel, first, fineness, due, bucket, later, slot):  # type: ignore[no-untyped-def]
-    """Put a slot in.
-
-    Returns
-    -------
-    tuple of int
-        First of the bucket that is next, number of that bucket, how many hang on others.
-    """
-    mask = len(wheel) - first - 1
-    own = bucket_of(slots.floats[slot, WHOLE], slots.floats[slot, PART], fineness)
+def put(slots, links, counts, first, size, fineness, due, bucket, later, slot):  # type: ignore[no-untyped-def]
+    """Put a slot in; the three numbers of the wheel."""
+    own = bucket_of(slots[slot * SLOT + WHOLE], slots[slot * SLOT + PART], fineness)
     if due == NOBODY:
-        slots.ints[slot, AFTER] = NOBODY
+        links[slot * LINK + AFTER] = NOBODY
         due, bucket = slot, own
     elif own > bucket:
-        slots.ints[slot, AFTER] = wheel[first + (own & mask)]
-        wheel[first + (own & mask)] = slot
+        place = first + (own & (size - 1))
+        links[slot * LINK + AFTER] = counts[place]
+        counts[place] = slot
         later += 1
     elif own == bucket:
-        due = sorted_in(slots, due, slot)
+        due = sorted_in(slots, links, due, slot)
     else:
         # It leaves before the bucket that was next: that one waits again.
+        place = first + (bucket & (size - 1))
         while due != NOBODY:
-            following = slots.ints[due, AFTER]
-            slots.ints[due, AFTER] = wheel[first + (bucket & mask)]
-            wheel[first + (bucket & mask)] = due
+            following = int(links[due * LINK + AFTER])
+            links[due * LINK + AFTER] = counts[place]
+            counts[place] = due
             later += 1
             due = following
-        slots.ints[slot, AFTER] = NOBODY
+        links[slot * LINK + AFTER] = NOBODY
         due, bucket = slot, own
     return due, bucket, later
 
 
 @inner
-def take(slots, wheel, first, fineness, due, bucket, later):  # type: ignore[no-untyped-def]
-    """Take the first slot out, and if it was the last of its bucket sort the next; as `put` returns."""
-    due = slots.ints[due, AFTER]
-    if due == NOBODY and later > 0:
-        due, bucket, later = opened(slots, wheel, first, fineness, bucket, later)
-    return due, bucket, later
-
-
-@apart
-def opened(slots, wheel, first, fineness, bucket, later):  # type: ignore[no-untyped-def]
-    """Sort the next bucket on which somebody hangs whose lap it is; as `put` returns."""
-    mask = len(wheel) - first - 1
-    due, steps = NOBODY, 0
-    while due == NOBODY:
+def take(slots, links, counts, first, size, fineness, due, bucket, later):  # type: ignore[no-untyped-def]
+    """Take the first slot out, and if it was the last of its bucket sort the next; the three numbers of the wheel."""
+    due = int(links[due * LINK + AFTER])
+    steps = 0
+    while due == NOBODY and later > 0:
         bucket += 1
         steps += 1
-        slot = wheel[first + (bucket & mask)]
+        place = first + (bucket & (size - 1))
+        slot = int(counts[place])
         if slot != NOBODY:
-            wheel[first + (bucket & mask)] = NOBODY
+            counts[place] = NOBODY
             while slot != NOBODY:
-                following = slots.ints[slot, AFTER]
-                if bucket_of(slots.floats[slot, WHOLE], slots.floats[slot, PART], fineness) == bucket:
-                    due = sorted_in(slots, due, slot)
+                following = int(links[slot * LINK + AFTER])
+                if bucket_of(slots[slot * SLOT + WHOLE], slots[slot * SLOT + PART], fineness) == bucket:
+                    due = sorted_in(slots, links, due, slot)
                     later -= 1
                 else:
-                    slots.ints[slot, AFTER] = wheel[first + (bucket & mask)]
-                    wheel[first + (bucket & mask)] = slot
+                    links[slot * LINK + AFTER] = counts[place]
+                    counts[place] = slot
                 slot = following
-        if steps > mask and due == NOBODY:
+        if steps > size and due == NOBODY:
             # A whole lap and nobody's turn: go to whoever is first.
-            bucket = first_bucket(slots, wheel, first, fineness) - 1
+            bucket = first_bucket(slots, links, counts, first, size, fineness) - 1
             steps = 0
     return due, bucket, later
 
 
 @apart
-def first_bucket(slots, wheel, first, fineness):  # type: ignore[no-untyped-def]
+def first_bucket(slots, links, counts, first, size, fineness):  # type: ignore[no-untyped-def]
     """The lowest bucket on which anybody hangs."""
     lowest = -1
-    for place in range(first, len(wheel)):
-        slot = wheel[place]
+    for place in range(first, first + size):
+        slot = int(counts[place])
         while slot != NOBODY:
-            own = bucket_of(slots.floats[slot, WHOLE], slots.floats[slot, PART], fineness)
+            own = bucket_of(slots[slot * SLOT + WHOLE], slots[slot * SLOT + PART], fineness)
             if lowest == -1 or own < lowest:
                 lowest = own
-            slot = slots.ints[slot, AFTER]
+            slot = int(links[slot * LINK + AFTER])
     return lowest
