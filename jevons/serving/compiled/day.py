@@ -81,6 +81,9 @@ from jevons.serving.compiled.state import (
     WARM_UP,
 )
 
+#: Requests that enter at a time at the most: so few that their slots stay in the cache.
+HELPING = 512
+
 
 @kernel
 def advance(  # type: ignore[no-untyped-def]
@@ -136,14 +139,14 @@ def serve_until(  # type: ignore[no-untyped-def]
             )  # fmt: skip
             progress[NO_MORE] = 1 if progress[IN_BLOCK] < block.shape[1] else 0
         first, end = int(progress[NEXT]), int(progress[IN_BLOCK])
-        last = first
+        last, end = first, min(end, first + HELPING)
         while last < end and block[BLOCK_ARRIVAL, last] + state[ORIGIN_S] < until:
             last += 1
         if last - first > counts[N_FREE]:
             return False
         # Past the last request of a block that more will follow, nothing is known yet.
         horizon = until
-        if last == end and progress[NO_MORE] == 0:
+        if last == end and (progress[NO_MORE] == 0 or last < progress[IN_BLOCK]):
             horizon = np.nextafter(block[BLOCK_ARRIVAL, last - 1] + state[ORIGIN_S], np.inf)
         n = enter(slots, links, state, counts, progress, block, queue, first, last)
         which = 0

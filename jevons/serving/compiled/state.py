@@ -143,6 +143,13 @@ NEXT_ROW, NEXT, IN_BLOCK, BEFORE, NO_MORE, PENDING, NOTES, DRAWN_SUM, DRAWN_SPAN
 PROGRESS = 9
 
 
+def zeros(size: int) -> Floats:
+    """So many zeros, in large pages where they are many: numpy asks for those only when it does not clear itself."""
+    array = np.empty(size)
+    array.fill(0.0)
+    return array
+
+
 class Memory(NamedTuple):
     """The four arrays of a day."""
 
@@ -174,7 +181,7 @@ class Memory(NamedTuple):
     def grown(self) -> Memory:
         """The same with twice as many slots."""
         old, free = len(self.links) // LINK, int(self.counts[N_FREE])
-        slots, links = np.zeros(2 * len(self.slots)), np.zeros(2 * len(self.links), dtype=np.int32)
+        slots, links = zeros(2 * len(self.slots)), np.zeros(2 * len(self.links), dtype=np.int32)
         slots[: len(self.slots)], links[: len(self.links)] = self.slots, self.links
         stack = links.reshape(-1, LINK)[:, FREE_SLOT]
         stack[old : old + free] = self.link_rows[:free, FREE_SLOT]
@@ -235,7 +242,7 @@ def memory_of(size: Size) -> Memory:
     replicas = counts[counts[REPLICA_COUNTS] : counts[TREE]].reshape(size.replicas, counts_row)
     replicas[:, DUE], replicas[:, LINE:] = NOBODY, NOBODY
     counts[counts[TREE] + leaves : counts[TREE] + 2 * leaves] = np.minimum(np.arange(leaves), size.replicas - 1)
-    memory = Memory(np.zeros(size.slots * SLOT), links.reshape(-1), state, counts)
+    memory = Memory(zeros(size.slots * SLOT), links.reshape(-1), state, counts)
     memory.part(REPLICAS, size.replicas, REPLICA_ROW)[:, [PROMPT_DUE, TOKEN_DUE, ARMED, STEP_S, AVERAGING_S]] = np.inf
     memory.part(RECORDS, records, RECORD_ROW)[:, :3] = np.nan
     return memory
