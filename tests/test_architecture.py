@@ -16,7 +16,8 @@ PACKAGE = Path(jevons.__file__).parent
 
 #: From the left to the right; modules that stand together do not import each other.
 LAYERS = (
-    {"errors", "units", "display"},
+    {"errors", "display", "stacks"},
+    {"units"},
     {"dates", "randomness"},
     {"scenario"},
     {"queueing", "theory", "efficiency", "demand", "pricing"},
