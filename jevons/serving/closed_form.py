@@ -11,6 +11,7 @@ are arrays of a leading shape (...), and so are those of the day served.  One da
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from math import nan
 
@@ -82,10 +83,10 @@ def served_day(day: Day) -> ServedDay:
         desired_node_hours=desired,
         idle_node_hours=sizing.idle_nodes(day, provisioned),
         failures=sizing.failures_per_hour(serving, provisioned),
-        ttft_s=_means_only(_weighted_mean(ttft_s, finished, axis=-1)),
+        ttft_s=_means_only(_weighted_mean(ttft_s, finished, sizing.over_streams)),
         tpot_s=_means_only(latency.tpot_s),
         stream_latencies=_stream_latencies(known, finished, ttft_s, latency.tpot_s),
-        user_speed_tokens_per_s=_user_speed(output_tokens.sum(axis=-1), latency.tpot_s),
+        user_speed_tokens_per_s=_user_speed(sizing.over_streams(output_tokens), latency.tpot_s),
         share_simulated=1.0,
     )
 
@@ -130,8 +131,8 @@ def _disaggregated(day: Day, known: list[Moments], rates: Floats, load: Load, no
     wait_s = lane_wait_s(
         lanes=for_prefill * serving.prefill_lanes,
         intensity=_ratio(prefilling, for_prefill),
-        mean_s=_weighted_mean(service_s, rates, axis=-1),
-        mean_square_s2=_weighted_mean(service_s**2 * [1 + m.input_scv for m in known], rates, axis=-1),
+        mean_s=_weighted_mean(service_s, rates, sizing.over_streams),
+        mean_square_s2=_weighted_mean(service_s**2 * [1 + m.input_scv for m in known], rates, sizing.over_streams),
     )
     tpot_s = sizing.balanced_step_s(serving, load, for_decode)
     decoding = _sequences(known, rates, tpot_s)
@@ -149,7 +150,7 @@ def _colocated(day: Day, known: list[Moments], rates: Floats, load: Load, nodes:
     chunk_s = plain_step_s + serving.step.per_prefill_token_s * serving.prefill_chunk_tokens
     service_s = _weighted_prompts(day, known)[..., None, :] * (chunk_s / serving.prefill_chunk_tokens)[..., None]
     ttft_s = service_s + plain_step_s[..., None] / 2
-    sequences = _sequences(known, rates, tpot_s) + (rates * service_s).sum(axis=-1)
+    sequences = _sequences(known, rates, tpot_s) + sizing.over_streams(rates * service_s)
     return _Latency(ttft_s=ttft_s, tpot_s=tpot_s, busy_nodes=np.minimum(sequences, nodes))
 
 
@@ -185,10 +186,9 @@ def _ratio(part: Floats, whole: Floats) -> Floats:
     return np.divide(part, whole, out=np.zeros_like(part), where=whole > 0)
 
 
-def _weighted_mean(values: Floats, weights: Floats, axis: int) -> Floats:
-    total = weights.sum(axis=axis)
-    mean = np.divide((values * weights).sum(axis=axis), total, out=np.full_like(total, np.nan), where=total > 0)
-    return np.asarray(mean)
+def _weighted_mean(values: Floats, weights: Floats, over: Callable[[Floats], Floats]) -> Floats:
+    total = over(weights)
+    return np.divide(over(values * weights), total, out=np.full_like(total, np.nan), where=total > 0)
 
 
 def _means_only(mean: Floats) -> Latencies:
@@ -197,8 +197,8 @@ def _means_only(mean: Floats) -> Latencies:
 
 
 def _stream_latencies(known: list[Moments], finished: Floats, ttft_s: Floats, tpot_s: Floats) -> StreamLatencies:
-    mean_ttft_s = _weighted_mean(ttft_s, finished, axis=-2)
-    mean_tpot_s = _weighted_mean(np.nan_to_num(tpot_s)[..., None], finished, axis=-2)
+    mean_ttft_s = _weighted_mean(ttft_s, finished, sizing.over_spans)
+    mean_tpot_s = _weighted_mean(np.nan_to_num(tpot_s)[..., None], finished, sizing.over_spans)
     return StreamLatencies(
         mean_ttft_s=mean_ttft_s,
         p95_ttft_s=np.full_like(mean_ttft_s, np.nan),
