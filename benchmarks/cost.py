@@ -111,7 +111,7 @@ def busiest_day(scenario: Scenario, size: int) -> Day:
         kept.append(day)
         return engine("closed_form")(env, day, draws)
 
-    world = jevons.model.World(scenario, 0, "closed_form", {}, {})
+    world = jevons.model.World(scenario, [0], "closed_form", {}, {}, keeps_days=False)
     world.serve = keep
     world.run("baseline", 0, 1, world.opening())
     first = kept[0]

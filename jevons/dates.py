@@ -5,8 +5,11 @@ from __future__ import annotations
 import datetime as dt
 from calendar import monthrange
 
-from jevons.stacks import PerWorld, exp, where
+from jevons.stacks import PerWorld, exp, larger
 from jevons.units import MONTHS_PER_YEAR
+
+#: A gap that closes faster is closed at once.
+SMALLEST_TIME_CONSTANT_MONTHS = 1e-9
 
 
 def month_start(start: dt.date, month: int) -> dt.date:
@@ -66,6 +69,6 @@ def approach(
     >>> float(approach(3.0, 5.0, 0.0))
     5.0
     """
-    is_at_once = time_constant_months <= 0.0
-    kept = exp(-step_months / where(is_at_once, 1.0, time_constant_months))
-    return where(is_at_once, target, target + (previous - target) * kept)
+    # So small a time constant as stands for 0 keeps nothing, to the last bit.
+    kept = exp(-step_months / larger(time_constant_months, SMALLEST_TIME_CONSTANT_MONTHS))
+    return target + (previous - target) * kept

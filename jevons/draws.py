@@ -71,7 +71,7 @@ def outcomes(scenario: Scenario, inputs: Mapping[str, Floats]) -> Outcomes:
     The noise of months and lead times is that of the first replication, in every world the same.
     """
     worlds = max((len(values) for values in inputs.values()), default=1)
-    stack = run_stack(scenario.at(inputs), [0] * worlds, DRAWS_ENGINE)
+    stack = run_stack(scenario.at(inputs), [0] * worlds, DRAWS_ENGINE, keeps_days=False)
     moments: dict[str, Month] = {arm: stack.arms[arm][-1] for arm in ARMS}
     moments["before"] = stack.arms["baseline"][max(shock_month(scenario) - 1, 0)]
     resource = scenario.run.resource

@@ -63,6 +63,7 @@ def run_stack(
     *,
     prices: Paths | None = None,
     usage: Paths | None = None,
+    keeps_days: bool = True,
 ) -> Stack:
     """A stack of worlds: the months of their three arms, in each world on the same random numbers.
 
@@ -77,8 +78,10 @@ def run_stack(
     prices, usage : mapping of segment to mapping of arm to sequence of float, optional
         Paths to take instead of the model's, in USD/Mtok and tokens/day, one value for each month.  Before the
         shock all arms take the baseline's.
+    keeps_days : bool
+        Whether the months keep the days that were served, which are most of what they hold.
     """
-    world = World(scenario, replications, engine_name, prices or {}, usage or {})
+    world = World(scenario, replications, engine_name, prices or {}, usage or {}, keeps_days)
     shock, end = shock_month(scenario), scenario.run.months
     # Until the shock the arms are one and the same, so they share their past.
     before, state = world.run("baseline", 0, shock, world.opening())
@@ -113,12 +116,19 @@ class World:
     """A stack of worlds made ready to run: their markets, their regions, their engine, their random numbers."""
 
     def __init__(
-        self, scenario: Scenario, replications: Sequence[int], engine_name: str, prices: Paths, usage: Paths
+        self,
+        scenario: Scenario,
+        replications: Sequence[int],
+        engine_name: str,
+        prices: Paths,
+        usage: Paths,
+        keeps_days: bool,
     ) -> None:
         self.scenario = scenario
         self.replications = tuple(replications)
         self.serve = engine(engine_name)
         self.prices, self.usage = prices, usage
+        self.keeps_days = keeps_days
         self.supplies = {name: RegionSupply(scenario, name) for name in scenario.regions}
         self.markets = {
             (name, region): SegmentMarket(scenario, name, region, requests_of(scenario, segment))
@@ -366,7 +376,7 @@ class ArmRun:
             power=has.power,
             busy_gpu_hours_per_day=served.busy_gpu_hours + granted,
             lost_share=served.lost_share,
-            days=served.days,
+            days=served.days if self.world.keeps_days else (),
         )
 
     def _await_delivery(self, region: str, batch: int) -> None:

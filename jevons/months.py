@@ -114,7 +114,7 @@ class RegionMonth:
     #: GPU-hours under load: those of nodes with at least one request, and those of the budgets.
     busy_gpu_hours_per_day: PerWorld
     lost_share: PerWorld
-    #: The weekday and the day of the weekend that were served; none without a serving table.
+    #: The weekday and the day of the weekend that were served; none without a serving table, or if not kept.
     days: tuple[ServedDay, ...]
 
     @property

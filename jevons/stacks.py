@@ -75,7 +75,8 @@ def ratio(part: PerWorld, whole: PerWorld, *, otherwise: PerWorld) -> PerWorld:
 
 def every(condition: object) -> bool:
     """Whether a condition holds in every world."""
-    return bool(np.all(cast(bool, condition)))
+    # What `numpy.all` does, without its ceremony.
+    return bool(np.logical_and.reduce(cast(bool, condition), axis=None))
 
 
 def of_world(thing: Thing, world: int) -> Thing:
