@@ -17,7 +17,7 @@ import numpy as np
 
 from jevons.dates import month_start, months_between
 from jevons.display import Shown
-from jevons.hours import Hours, hours_of_months
+from jevons.hours import Hours, hours_of_stacks
 from jevons.model import shock_month
 from jevons.months import Month, RegionMonth, SegmentMonth, Stack
 from jevons.randomness import Floats
@@ -332,7 +332,7 @@ class Result(Shown):
     @cached_property
     def hourly(self) -> Hours:
         """What `hours` is made of, without pandas."""
-        return hours_of_months(self.replications, self.scenario, self.months)
+        return hours_of_stacks(self.stacks, self.scenario, self.months)
 
 
 def headlines(month: Month) -> dict[str, PerWorld]:

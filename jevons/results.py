@@ -456,6 +456,18 @@ class Labels:
         return [self.texts[code] for code in self.codes]
 
 
+def _listed(column: Labels | npt.NDArray[np.intp]) -> list[str] | list[int]:
+    return column.tolist()
+
+
+def with_gaps(values: Floats) -> list[float | str]:
+    """A column of a file: numbers, and nothing for NaN."""
+    column: list[float | str] = values.tolist()
+    for position in np.flatnonzero(np.isnan(values)).tolist():
+        column[position] = ""
+    return column
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Series:
     """Monthly figures of a run, one a row; every column has shape (rows,).
@@ -546,7 +558,8 @@ class Series:
         """Write a line for each row: the shortest digits that give the number back, nothing for NaN."""
         writer = csv.writer(stream, lineterminator="\n")
         writer.writerow(COLUMNS)
-        writer.writerows((*row[:6], "" if math.isnan(row[6]) else row[6], row[7]) for row in self.rows())
+        columns = ((with_gaps if name == "value" else _listed)(getattr(self, name)) for name in COLUMNS)
+        writer.writerows(zip(*columns, strict=True))
 
     def to_pandas(self) -> pd.DataFrame:
         """The series as a data frame, months as dates."""
