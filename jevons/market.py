@@ -27,6 +27,8 @@ from jevons.units import SECONDS_PER_HOUR, TOKENS_PER_MTOK, log_growth_per_month
 
 #: Before a segment's first month.
 NO_RESPONSE = Response(price=0.0, capability=0.0)
+#: Packing and waiting, s, before they are known.
+NOTHING_MET = (1.0, 0.0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,6 +95,16 @@ class Standing:
         return self.log_tasks + self.log_tokens_per_task
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Start:
+    """What cost and full price of a segment in a region are counted from."""
+
+    unit_cost_usd_per_mtok: PerWorld
+    #: Of it what is not compute.
+    other_cost_usd_per_mtok: PerWorld
+    full_price_usd_per_mtok: PerWorld
+
+
 class SegmentMarket:
     """A segment in a region: its curve, its start, and the trend path of its baseline that anchors it."""
 
@@ -111,6 +123,7 @@ class SegmentMarket:
         self._trend_at_start = trend_progress(scenario, self.first_month)
         self._start_rental = rental_trend(scenario, region, self.first_month)
         self._start_gpu_seconds = requests.gpu_seconds_per_mtok(self.segment)
+        self._start = self._start_at(*NOTHING_MET)
 
     def opening(self, progress: Progress, *, price: PerWorld | None = None) -> Standing:
         """Where the segment stands in its first month: at its list price, but for a shock that came before it.
@@ -123,21 +136,24 @@ class SegmentMarket:
             Price to take instead of the model's.
         """
         met = replace(self._trend_conditions(self.first_month), progress=progress)
-        start = log(self.segment.price_usd_per_mtok)
-        target = target_log_price(start, self.pass_through, self._log_relative_cost(met))
+        cost, start = self._unit_cost(met), log(self.segment.price_usd_per_mtok)
+        target = target_log_price(start, self.pass_through, log(self._relative_cost(cost)))
         moved = start + approach(0.0, target - start, self.scenario.pricing.adjustment_months)
-        return self._responded(NO_RESPONSE, met, moved if price is None else log(price), self._start_full_price, 0.0)
+        log_price = moved if price is None else log(price)
+        return self._responded(NO_RESPONSE, met, cost, log_price, self._start.full_price_usd_per_mtok, 0.0)
 
     def open(self, *, packing: PerWorld, latency_s: PerWorld) -> None:
         """Note what the first month met, in the arm that comes to it first: the one counted from in all."""
         if self.opening_met is None:
             self.opening_met = packing, latency_s
+            self._start = self._start_at(packing, latency_s)
 
     @property
     def start_tokens_per_day(self) -> PerWorld:
         """Usage at the segment's start, all regions together; of a budget, what it buys."""
         if self.segment.budget_usd_per_day is not None:
-            return self.segment.budget_usd_per_day / self._opening_cost(1.0) * TOKENS_PER_MTOK
+            cost = self._start_at(*NOTHING_MET).unit_cost_usd_per_mtok
+            return self.segment.budget_usd_per_day / cost * TOKENS_PER_MTOK
         return 0.0 if self.segment.tokens_per_day is None else self.segment.tokens_per_day
 
     def compute_factor(self, gpu_seconds_per_mtok: PerWorld) -> PerWorld:
@@ -156,9 +172,10 @@ class SegmentMarket:
         price : array_like, shape (...), optional, USD/Mtok
             Price to take instead of the model's.
         """
-        trend = self.trend[met.month - self.first_month]
-        log_price = self._log_price(before, met, trend) if price is None else log(price)
-        return self._responded(before.response, met, log_price, trend.full_price_usd_per_mtok, trend.log_exogenous)
+        cost, trend = self._unit_cost(met), self.trend[met.month - self.first_month]
+        log_price = self._log_price(before, met, cost, trend) if price is None else log(price)
+        full_price = trend.full_price_usd_per_mtok
+        return self._responded(before.response, met, cost, log_price, full_price, trend.log_exogenous)
 
     @cached_property
     def trend(self) -> list[Standing]:
@@ -175,13 +192,14 @@ class SegmentMarket:
 
     def _next_trend(self, before: Standing, met: Conditions) -> Standing:
         months = met.month - self.first_month
-        standing = self._responded(before.response, met, self._trend_log_price(met), None, 0.0)
+        cost = self._unit_cost(met)
+        standing = self._responded(before.response, met, cost, self._trend_log_price(months, cost), None, 0.0)
         growth = log_growth(self.segment, months)
         observed = self.segment.usage_growth_is == "observed"
         return replace(standing, log_exogenous=growth - standing.log_tokens if observed else growth)
 
     def _trend_conditions(self, month: int) -> Conditions:
-        packing, latency_s = self._opening_met
+        packing, latency_s = self.opening_met or NOTHING_MET
         return Conditions(
             month=month,
             progress=trend_progress(self.scenario, month),
@@ -191,19 +209,19 @@ class SegmentMarket:
             log_shortage=0.0,
         )
 
-    def _trend_log_price(self, met: Conditions) -> PerWorld:
+    def _trend_log_price(self, months: int, unit_cost: PerWorld) -> PerWorld:
         start = log(self.segment.price_usd_per_mtok)
         if self.segment.price_change_per_year is not None:
-            return start + log_growth_per_month(self.segment.price_change_per_year) * (met.month - self.first_month)
-        return target_log_price(start, self.pass_through, self._log_relative_cost(met))
+            return start + log_growth_per_month(self.segment.price_change_per_year) * months
+        return target_log_price(start, self.pass_through, log(self._relative_cost(unit_cost)))
 
-    def _log_price(self, before: Standing, met: Conditions, trend: Standing) -> PerWorld:
+    def _log_price(self, before: Standing, met: Conditions, unit_cost: PerWorld, trend: Standing) -> PerWorld:
         """The price of the month: what sets it off from its trend is passed on at a finite speed."""
         pricing = self.scenario.pricing
         target = target_log_price(
             trend.log_price,
             self.pass_through,
-            log(self._unit_cost(met) / trend.unit_cost_usd_per_mtok),
+            log(unit_cost / trend.unit_cost_usd_per_mtok),
             shortage=pricing.shortage_markup * met.log_shortage,
         )
         off_trend = before.log_price - self.trend[met.month - 1 - self.first_month].log_price
@@ -213,19 +231,20 @@ class SegmentMarket:
         self,
         before: Response,
         met: Conditions,
+        unit_cost: PerWorld,
         log_price: PerWorld,
         trend_full_price: PerWorld | None,
         log_exogenous: PerWorld,
     ) -> Standing:
         """The standing at a price: usage has gone part of the way to what it settles at."""
         full = self._full_price(exp(log_price), met.latency_s)
-        start = self._start_full_price
+        start = self._start.full_price_usd_per_mtok
         trend = full if trend_full_price is None else trend_full_price
         target = log_usage_target(
             self.segment,
             self.curve,
             relative_full_price=seen_relative_price(full / start, trend / start, self.segment.willingness_tracks_price),
-            relative_cost=exp(self._log_relative_cost(met)),
+            relative_cost=self._relative_cost(unit_cost),
             log_capability=met.progress.log_capability - self._trend_at_start.log_capability,
         )
         months = self.segment.adjustment_months
@@ -238,35 +257,29 @@ class SegmentMarket:
             log_tokens_per_task=log(tokens_per_task(self.segment, exp(log_price) / self.segment.price_usd_per_mtok)),
             log_exogenous=log_exogenous,
             full_price_usd_per_mtok=full,
-            unit_cost_usd_per_mtok=self._unit_cost(met),
+            unit_cost_usd_per_mtok=unit_cost,
             gpu_seconds_per_mtok=self._gpu_seconds_per_mtok(met.progress),
         )
-
-    @property
-    def _start_full_price(self) -> PerWorld:
-        return self._full_price(self.segment.price_usd_per_mtok, self._opening_met[1])
-
-    @property
-    def _opening_met(self) -> tuple[PerWorld, PerWorld]:
-        return self.opening_met or (1.0, 0.0)
 
     def _gpu_seconds_per_mtok(self, progress: Progress) -> PerWorld:
         return self._start_gpu_seconds * progress.compute_factor / self._trend_at_start.compute_factor
 
-    def _opening_compute_cost(self, packing: PerWorld) -> PerWorld:
-        return unit_cost_usd_per_mtok(self._start_gpu_seconds, self._start_rental, packing)
-
-    def _opening_cost(self, packing: PerWorld) -> PerWorld:
-        return self._opening_compute_cost(packing) / (1.0 - self.segment.other_cost_share)
+    def _start_at(self, packing: PerWorld, latency_s: PerWorld) -> Start:
+        compute = unit_cost_usd_per_mtok(self._start_gpu_seconds, self._start_rental, packing)
+        cost = compute / (1.0 - self.segment.other_cost_share)
+        return Start(
+            unit_cost_usd_per_mtok=cost,
+            other_cost_usd_per_mtok=cost - compute,
+            full_price_usd_per_mtok=self._full_price(self.segment.price_usd_per_mtok, latency_s),
+        )
 
     def _unit_cost(self, met: Conditions) -> PerWorld:
-        packing = self._opening_met[0]
-        other = self._opening_cost(packing) - self._opening_compute_cost(packing)
+        other = self._start.other_cost_usd_per_mtok
         gpu_seconds = self._gpu_seconds_per_mtok(met.progress)
         return unit_cost_usd_per_mtok(gpu_seconds, met.rental_usd_per_gpu_hour, met.packing, other)
 
-    def _log_relative_cost(self, met: Conditions) -> PerWorld:
-        return log(self._unit_cost(met) / self._opening_cost(self._opening_met[0]))
+    def _relative_cost(self, unit_cost: PerWorld) -> PerWorld:
+        return unit_cost / self._start.unit_cost_usd_per_mtok
 
     def _full_price(self, price_usd_per_mtok: PerWorld, latency_s: PerWorld) -> PerWorld:
         return full_price_usd_per_mtok(
