@@ -54,8 +54,8 @@ def simulate(
     engine : {"simpy", "closed_form"}
         What serves the replications.  Draws are served in closed form.
     workers : int
-        Processes to use.  The result does not depend on them.  With more than one, a script must guard
-        its entry with ``if __name__ == "__main__"``.
+        Processes to use where starting them pays.  The result does not depend on them.  With more than one, a
+        script must guard its entry with ``if __name__ == "__main__"``.
     prices, usage : mapping of segment to mapping of arm to sequence of float, optional
         A caller's own paths instead of the model's: USD/Mtok and tokens/day, one value for each month.
         Draws of the inputs are then left out, since a given path does not answer them.

@@ -53,7 +53,7 @@ def served_day(day: Day) -> ServedDay:
     """What comes of a day at expected rates in a large pool."""
     serving = day.serving
     known = sizing.stream_moments(day)
-    rates = sizing.request_rates_per_s(day)
+    rates = _hours_side_by_side(sizing.request_rates_per_s(day))
     load = sizing.expected_load(day, rates, known)
     plan = plan_of_load(serving, load, day.available_nodes)
     load, rates = load.after(day.warm_up_hours), rates[..., day.warm_up_hours :, :]
@@ -89,6 +89,11 @@ def served_day(day: Day) -> ServedDay:
         user_speed_tokens_per_s=_user_speed(sizing.over_streams(output_tokens), latency.tpot_s),
         share_simulated=1.0,
     )
+
+
+def _hours_side_by_side(rates: Floats) -> Floats:
+    """The same, shape (..., h, s), with the hours of a stream together in memory: streams are few."""
+    return np.swapaxes(np.ascontiguousarray(np.swapaxes(rates, -1, -2)), -1, -2)
 
 
 def _may_lose(day: Day) -> bool:

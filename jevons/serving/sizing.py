@@ -91,9 +91,8 @@ def request_rates_per_s(day: Day) -> Floats:
         np.add.at(counts, (span_of(day.played.arrival_s, day.seconds_per_hour, day.hours), day.played.stream), 1.0)
         return counts / day.seconds_per_hour
     hours = np.arange(-day.warm_up_hours, day.hours)
-    of_one_a_day = np.stack([hourly_requests_per_s(stream.workload, 1.0, hours) for stream in day.streams])
-    # The hours of a stream lie side by side in memory, here and in all that is made of it: streams are few.
-    return np.swapaxes(of_streams(day, "requests_per_day")[..., None] * of_one_a_day, -1, -2)
+    of_one_a_day = np.stack([hourly_requests_per_s(stream.workload, 1.0, hours) for stream in day.streams], axis=1)
+    return of_streams(day, "requests_per_day")[..., None, :] * of_one_a_day
 
 
 def stream_moments(day: Day) -> list[Moments]:
