@@ -40,9 +40,9 @@ def hinges_of(scenario: Scenario, correlations: Mapping[tuple[str, ...], float])
     grids = [np.linspace(*ENDS, PARTS + 1)] * len(groups)
     coarse = excess_rebounds(scenario, list(zip(groups, grids, strict=True)))
     turning = [i for i, excess in enumerate(coarse) if excess[0] * excess[-1] <= 0]
-    narrow = [np.linspace(*_turn(grids[i], coarse[i]), PARTS + 1) for i in turning]
+    narrow = [np.linspace(*turn(grids[i], coarse[i]), PARTS + 1) for i in turning]
     fine = excess_rebounds(scenario, [(groups[i], grid) for i, grid in zip(turning, narrow, strict=True)])
-    shares = {i: float(np.mean(_turn(grid, excess))) for i, grid, excess in zip(turning, narrow, fine, strict=True)}
+    shares = {i: float(np.mean(turn(grid, excess))) for i, grid, excess in zip(turning, narrow, fine, strict=True)}
     uncertain = scenario.uncertain
     return tuple(
         Hinge(
@@ -56,7 +56,7 @@ def hinges_of(scenario: Scenario, correlations: Mapping[tuple[str, ...], float])
     )
 
 
-def _turn(grid: Floats, excess: Floats) -> tuple[float, float]:
+def turn(grid: Floats, excess: Floats) -> tuple[float, float]:
     """The two points of a grid between which a row first leaves the sign of its first, or is not defined any more."""
     last = int(np.argmax(~(excess[1:] * excess[0] > 0)))
     return float(grid[last]), float(grid[last + 1])

@@ -15,7 +15,7 @@ from worlds import SERVING, WORKLOAD, budget, fleet, identical, orders, region, 
 from jevons import ensemble
 from jevons.draws import inputs_of_draws
 from jevons.ensemble import simulate
-from jevons.hinges import ENDS, PARTS, excess_rebounds, hinges_of
+from jevons.hinges import ENDS, PARTS, excess_rebounds, hinges_of, turn
 from jevons.model import run_arms, run_stack
 from jevons.months import Stack
 from jevons.randomness import Draws
@@ -298,6 +298,20 @@ def test_the_search_for_a_break_even_finds_what_bisection_does(low, high, rho):
         left, right = (middle, right) if excess(middle) * at_left > 0 else (left, middle)
 
     assert found.break_even == pytest.approx(elasticity.quantile((left + right) / 2), rel=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("excess", "ends"),
+    [
+        ([0.2, 0.1, -0.1, -0.3], (0.4, 0.6)),
+        ([-0.2, 0.1, -0.1, 0.3], (0.2, 0.4)),
+        ([0.2, math.nan, -0.1, -0.3], (0.2, 0.4)),
+        ([0.0, 0.1, 0.1, 0.3], (0.2, 0.4)),
+    ],
+)
+def test_the_verdict_turns_where_it_first_leaves_the_sign_of_the_low_end(excess, ends):
+    """Or is not defined any more."""
+    assert turn(np.array([0.2, 0.4, 0.6, 0.8]), np.array(excess)) == ends
 
 
 def test_several_inputs_are_searched_as_each_alone():
