@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from functools import cached_property
 from math import inf, pi
 from typing import cast
 
@@ -123,7 +124,7 @@ class Hill(Curve):
         return _exp((log(s) - log(1.0 - s) - log(b - 1.0)) / b) if b > 1.0 else inf
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Lognormal(Curve):
     r"""Lognormal willingness to pay, which saturates.
 
@@ -139,12 +140,12 @@ class Lognormal(Curve):
     a: PerWorld
     penetration: PerWorld
 
-    @property
+    @cached_property
     def quantile(self) -> PerWorld:
         """Where the reference price stands among willingness to pay, z0 in standard deviations."""
         return -cast(float, normal_quantile(self.penetration)[()])
 
-    @property
+    @cached_property
     def spread(self) -> PerWorld:
         """Standard deviation of the logarithm of willingness to pay."""
         return _hazard(self.quantile) / self.a

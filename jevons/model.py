@@ -26,6 +26,7 @@ import numpy as np
 import simpy
 
 from jevons.efficiency import Progress, month_of, progress
+from jevons.fleet import Order
 from jevons.market import Conditions, SegmentMarket, Standing
 from jevons.months import Month, RegionMonth, SegmentMonth, Stack
 from jevons.randomness import Draws, Floats
@@ -356,10 +357,8 @@ class ArmRun:
             utilisation=utilisation if has.is_limited else supply.rental.normal_utilisation,
             peak=peak,
         )
-        order = supply.order(moved, month, cast(float, self.world.lead_time_luck(region, month)))
-        self.state.regions[region] = moved if order is None else supply.with_order(moved, order)
-        if order is not None:
-            self._await_delivery(region, -1)
+        self.state.regions[region] = moved
+        order = self._order(month, region) if supply.orders_gpus else None
         return RegionMonth(
             region=region,
             rental_usd_per_gpu_hour=has.rental_usd_per_gpu_hour,
@@ -378,6 +377,15 @@ class ArmRun:
             lost_share=served.lost_share,
             days=served.days if self.world.keeps_days else (),
         )
+
+    def _order(self, month: int, region: str) -> Order | None:
+        """Order at the end of a region's month."""
+        supply, state = self.world.supplies[region], self.state.regions[region]
+        order = supply.order(state, month, cast(float, self.world.lead_time_luck(region, month)))
+        if order is not None:
+            self.state.regions[region] = supply.with_order(state, order)
+            self._await_delivery(region, -1)
+        return order
 
     def _await_delivery(self, region: str, batch: int) -> None:
         """Put the deliveries of a batch on the clock, each in the worlds it is due in, but for those after the end."""

@@ -64,6 +64,11 @@ class RegionSupply:
         self.rental = scenario.regions[name].rental
         self.plan = scenario.regions[name].fleet
 
+    @property
+    def orders_gpus(self) -> bool:
+        """Whether the region orders at all."""
+        return self.plan is not None and self.plan.orders is not None
+
     def opening(self) -> RegionState:
         """The state before the first month."""
         fleet = None if self.plan is None else opening_fleet(self.plan, self.gpus)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import fields, is_dataclass
+from functools import cache
 from math import erfc as erfc_of_float
 from typing import Annotated, Any, TypeVar, cast
 
@@ -16,6 +17,9 @@ import numpy as np
 
 #: A number of each world.  As an uncertain input of a scenario, it counts as a float everywhere.
 PerWorld = Annotated[float, "or an array of shape (worlds,)"]
+
+#: Conditions that are the same in all worlds.
+SINGLE = (bool, np.bool_)
 
 Thing = TypeVar("Thing")
 
@@ -64,6 +68,8 @@ def smaller(x: PerWorld, y: PerWorld) -> PerWorld:
 
 def where(condition: object, so: PerWorld, otherwise: PerWorld) -> PerWorld:
     """One number in the worlds in which a condition holds, another in the rest; both are computed for all."""
+    if isinstance(condition, SINGLE):
+        return so if condition else otherwise
     return cast(float, np.where(cast(bool, condition), so, otherwise)[()])
 
 
@@ -75,6 +81,8 @@ def ratio(part: PerWorld, whole: PerWorld, *, otherwise: PerWorld) -> PerWorld:
 
 def every(condition: object) -> bool:
     """Whether a condition holds in every world."""
+    if isinstance(condition, SINGLE):
+        return bool(condition)
     # What `numpy.all` does, without its ceremony.
     return bool(np.logical_and.reduce(cast(bool, condition), axis=None))
 
@@ -92,9 +100,9 @@ def _of_world(thing: Any, world: int) -> Any:
         return thing[world] if thing.ndim > 1 else thing[world].item()
     if isinstance(thing, tuple):
         return tuple(_of_world(item, world) for item in thing)
-    if is_dataclass(thing):
-        kind: Any = type(thing)
-        return kind(**{name: _of_world(getattr(thing, name), world) for name in _names(kind)})
+    kind: Any = type(thing)
+    if names := _names(kind):
+        return kind(**{name: _of_world(getattr(thing, name), world) for name in names})
     return thing
 
 
@@ -109,16 +117,13 @@ def _stacked(things: Sequence[Any]) -> Any:
         return np.array(things)
     if isinstance(first, tuple):
         return tuple(_stacked(items) for items in zip(*things, strict=True))
-    if is_dataclass(first):
-        kind: Any = type(first)
-        return kind(**{name: _stacked([getattr(thing, name) for thing in things]) for name in _names(kind)})
+    kind: Any = type(first)
+    if names := _names(kind):
+        return kind(**{name: _stacked([getattr(thing, name) for thing in things]) for name in names})
     return first
 
 
-_NAMES: dict[type, tuple[str, ...]] = {}
-
-
+@cache
 def _names(kind: type) -> tuple[str, ...]:
-    if kind not in _NAMES:
-        _NAMES[kind] = tuple(field.name for field in fields(kind))
-    return _NAMES[kind]
+    """Fields of a dataclass; none of anything else."""
+    return tuple(field.name for field in fields(kind)) if is_dataclass(kind) else ()
