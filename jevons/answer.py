@@ -1,13 +1,13 @@
 """The answer of a run: what was simulated, and every figure that is made of it.
 
-`Result` holds the months of all replications and the consumption of all draws; rebound, verdicts,
+`Result` holds the months of all replications, in stacks, and the consumption of all draws; rebound, verdicts,
 decomposition, tables and series are properties of it, computed when asked for.
 """
 
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from math import exp, log
@@ -17,9 +17,9 @@ import numpy as np
 
 from jevons.dates import month_start, months_between
 from jevons.display import Shown
-from jevons.hours import Hours, hours_of_months
+from jevons.hours import Hours, hours_of_stacks
 from jevons.model import shock_month
-from jevons.months import Month, RegionMonth, SegmentMonth
+from jevons.months import Month, RegionMonth, SegmentMonth, Stack
 from jevons.randomness import Floats
 from jevons.rebound import (
     Decomposition,
@@ -31,14 +31,17 @@ from jevons.rebound import (
     rebound,
     relative_change,
 )
-from jevons.results import Estimate, Series, SeriesBuilder
+from jevons.results import Estimate, Series
 from jevons.scenario import ARMS, Anchor, Arm, Scenario
+from jevons.stacks import PerWorld, larger, of_world, ratio
 from jevons.units import DAYS_PER_MONTH
 
 if TYPE_CHECKING:
     import pandas as pd
 
 Window = Literal["horizon", "cumulated"]
+#: The arms that the shock sets apart.
+PAIR: tuple[Arm, Arm] = ("shock", "baseline")
 
 RESOURCE_UNITS = {"gpu_hours": "H100e-hours", "energy_mwh": "MWh", "usd": "USD"}
 
@@ -94,8 +97,8 @@ class Result(Shown):
     scenario: Scenario
     #: Engine that served the replications.
     engine: str
-    #: The months of each arm, for each replication with the inputs at their centres.
-    replications: tuple[Mapping[Arm, Sequence[Month]], ...]
+    #: The months of each arm with the inputs at their centres: the worlds of the stacks are the replications.
+    stacks: tuple[Stack, ...]
     #: None when nothing is uncertain, or no draws were asked for.
     draws: DrawnWorlds | None = None
     hinges: tuple[Hinge, ...] = ()
@@ -111,11 +114,31 @@ class Result(Shown):
         return [month_start(self.scenario.run.start, month) for month in range(self.scenario.run.months)]
 
     @cached_property
+    def replications(self) -> list[dict[Arm, list[Month]]]:
+        """The months of each arm, for each replication: figures as plain numbers."""
+        return [stack.world(number) for stack in self.stacks for number in range(stack.worlds)]
+
+    def months_of_replications(self, arm: Arm, month: int) -> list[Month]:
+        """A month of an arm in each replication: figures as plain numbers."""
+        return [of_world(stack.arms[arm][month], number) for stack in self.stacks for number in range(stack.worlds)]
+
+    @property
+    def replication_count(self) -> int:
+        """Number of replications."""
+        return sum(stack.worlds for stack in self.stacks)
+
+    def of_replications(self, figure: Callable[[Month], PerWorld], arm: Arm, month: int) -> Floats:
+        """A figure of a month of an arm, shape (replications,)."""
+        return np.concatenate([stack.column(figure(stack.arms[arm][month])) for stack in self.stacks])
+
+    @cached_property
     def consumption(self) -> dict[Arm, Floats]:
         """Consumption of the scenario's resource each day, by arm, shape (replications, months)."""
         resource = self.scenario.run.resource
         return {
-            arm: np.array([[m.consumption_per_day(resource) for m in path[arm]] for path in self.replications])
+            arm: np.concatenate(
+                [stack.paths(arm, lambda month: month.consumption_per_day(resource)) for stack in self.stacks]
+            )
             for arm in ARMS
         }
 
@@ -184,15 +207,15 @@ class Result(Shown):
 
     def headline(self, figure: str, arm: Arm, month: int) -> Estimate:
         """A headline figure of an arm in a month, its width that of the replications."""
-        values = [headlines(path[arm][month])[figure] for path in self.replications]
-        return Estimate.from_replications(values, self._confidence)
+        return Estimate.from_replications(self._headlines(figure, arm, month), self._confidence)
+
+    def _headlines(self, figure: str, arm: Arm, month: int) -> Floats:
+        return self.of_replications(lambda one: headlines(one)[figure], arm, month)
 
     def headline_change(self, figure: str) -> tuple[Estimate | None, Estimate | None]:
         """Change of a headline figure by the shock at the horizon: over replications, and over draws."""
-        shock, baseline = (
-            [headlines(path[arm][-1])[figure] for path in self.replications] for arm in ("shock", "baseline")
-        )
-        noise = relative_change(shock, baseline, self._confidence) if all(baseline) else None
+        shock, baseline = (self._headlines(figure, arm, -1) for arm in PAIR)
+        noise = relative_change(shock, baseline, self._confidence) if baseline.all() else None
         if self.draws is None or noise is None:
             return noise, None
         drawn, reference = self.draws.headlines["shock", figure], self.draws.headlines["baseline", figure]
@@ -211,9 +234,13 @@ class Result(Shown):
 
     def decomposition(self, start: Arm = "frozen", end: Arm = "shock") -> Decomposition:
         """What each factor makes of the difference between two arms at the horizon (LMDI), means of replications."""
+        resource = self.scenario.run.resource
         parts = [
-            lmdi(*(factors_of(path[arm][-1], self.scenario.run.resource) for arm in (start, end)))
-            for path in self.replications
+            lmdi(*factors)
+            for stack in self.stacks
+            for factors in zip(
+                *(stack.each(factors_of(stack.arms[arm][-1], resource)) for arm in (start, end)), strict=True
+            )
         ]
         n = len(parts)
         return Decomposition(
@@ -244,8 +271,10 @@ class Result(Shown):
         }
 
     def _gpu_hours_of(self, segment: str, arm: Arm) -> float:
-        last = [path[arm][-1] for path in self.replications]
-        return float(np.mean([sum(s.gpu_hours_per_day for s in m.segments if s.segment == segment) for m in last]))
+        def gpu_hours(month: Month) -> PerWorld:
+            return sum(part.gpu_hours_per_day for part in month.segments if part.segment == segment)
+
+        return float(self.of_replications(gpu_hours, arm, -1).mean())
 
     @cached_property
     def anchors(self) -> list[AnchorFit]:
@@ -261,7 +290,7 @@ class Result(Shown):
         Of a series that begins later than the comparison, from its first month.
         """
         path = [
-            float(np.mean([anchored(path["baseline"][month], anchor) for path in self.replications]))
+            float(self.of_replications(lambda one: anchored(one, anchor), "baseline", month).mean())
             for month in range(self.scenario.run.months)
         ]
         start, end = (self._log_at(path, date) for date in (anchor.start, anchor.end))
@@ -291,24 +320,22 @@ class Result(Shown):
     @cached_property
     def monthly(self) -> Series:
         """What `series` is made of, without pandas."""
-        builder = SeriesBuilder()
-        for replication, path in enumerate(self.replications):
-            for arm in ARMS:
-                for month in path[arm]:
-                    for region, segment, metric, value, unit in figures(month):
-                        builder.add(
-                            arm=arm, replication=replication, month=self.months[month.month].isoformat(),
-                            region=region, segment=segment, metric=metric, value=value, unit=unit,
-                        )  # fmt: skip
-        return builder.build()
+        first, months = self.stacks[0], self.months
+        labels = [
+            (arm, months[month.month].isoformat(), region, segment, metric, unit)
+            for arm in ARMS
+            for month in first.arms[arm]
+            for region, segment, metric, _, unit in figures(month)
+        ]
+        return Series.of_replications(labels, np.concatenate([_figures_of(stack) for stack in self.stacks]))
 
     @cached_property
     def hourly(self) -> Hours:
         """What `hours` is made of, without pandas."""
-        return hours_of_months(self.replications, self.scenario, self.months)
+        return hours_of_stacks(self.stacks, self.scenario, self.months)
 
 
-def headlines(month: Month) -> dict[str, float]:
+def headlines(month: Month) -> dict[str, PerWorld]:
     """The figures of a month that a reader looks at first, all regions together."""
     served = [segment for segment in month.segments if segment.is_served]
     by_name = {s.segment: [t for t in served if t.segment == s.segment] for s in served}
@@ -322,36 +349,42 @@ def headlines(month: Month) -> dict[str, float]:
         "gpu_hours": sum(region.gpu_hours_per_day for region in month.regions),
         "serving": sum(region.serving_gpu_hours_per_day for region in month.regions),
         "budgets": sum(budgets),
-        "installed": sum(region.installed_h100e or 0.0 for region in month.regions),
+        "installed": installed_h100e(month.regions),
         "energy": sum(region.energy_mwh_per_day for region in month.regions),
         "spend": sum(region.usd_per_day for region in month.regions),
         "rental": sum(r.rental_usd_per_gpu_hour * r.gpu_hours_per_day for r in month.regions)
-        / max(sum(r.gpu_hours_per_day for r in month.regions), 1e-300),
+        / larger(sum(r.gpu_hours_per_day for r in month.regions), 1e-300),
     }
 
 
-def usage_mean(parts: Sequence[SegmentMonth], name: str) -> float:
+def installed_h100e(regions: Sequence[RegionMonth]) -> PerWorld:
+    """GPUs installed in some regions; a fleet without limit has none."""
+    return sum(region.installed_h100e for region in regions if region.installed_h100e is not None)
+
+
+def usage_mean(parts: Sequence[SegmentMonth], name: str) -> PerWorld:
     """Mean of a figure of a segment over its regions, weighted by usage."""
     tokens = sum(part.tokens_per_day for part in parts)
-    return sum(part.tokens_per_day * float(getattr(part, name)) for part in parts) / tokens
+    weighted: PerWorld = sum(part.tokens_per_day * getattr(part, name) for part in parts)
+    return weighted / tokens
 
 
-def factors_of(month: Month, resource: str) -> dict[str, list[float]]:
+def factors_of(month: Month, resource: str) -> dict[str, list[PerWorld]]:
     """Factors of every segment in every region, that multiply to its consumption of a resource."""
     per_gpu_hour = {region.region: resource_per_gpu_hour(region, resource) for region in month.regions}
     rows = [{**s.factors, "resource per GPU-hour": per_gpu_hour[s.region]} for s in month.segments]
     return {name: [row[name] for row in rows] for name in rows[0]}
 
 
-def resource_per_gpu_hour(region: RegionMonth, resource: str) -> float:
+def resource_per_gpu_hour(region: RegionMonth, resource: str) -> PerWorld:
     """Consumption of a resource for each GPU-hour allocated in a region."""
     if resource == "gpu_hours":
         return 1.0
     consumed = region.energy_mwh_per_day if resource == "energy_mwh" else region.usd_per_day
-    return consumed / region.gpu_hours_per_day if region.gpu_hours_per_day > 0 else 0.0
+    return ratio(consumed, region.gpu_hours_per_day, otherwise=0.0)
 
 
-def anchored(month: Month, anchor: Anchor) -> float:
+def anchored(month: Month, anchor: Anchor) -> PerWorld:
     """The model's value of an anchor's series in a month."""
     segments = [
         s for s in month.segments
@@ -364,7 +397,7 @@ def anchored(month: Month, anchor: Anchor) -> float:
         case "tokens_per_day":
             return sum(s.tokens_per_day for s in segments)
         case "installed_h100e":
-            return sum(r.installed_h100e or 0.0 for r in regions)
+            return installed_h100e(regions)
         case "gpu_hours_per_day":
             return sum(r.gpu_hours_per_day for r in regions)
 
@@ -402,7 +435,7 @@ REGION_FIGURES = (
 )
 
 
-def figures(month: Month) -> Iterator[tuple[str, str, str, float, str]]:
+def figures(month: Month) -> Iterator[tuple[str, str, str, PerWorld, str]]:
     """Region, segment, metric, value and unit of every figure of a month; those that do not apply are left out."""
     for segment in month.segments:
         for metric, unit in SEGMENT_FIGURES:
@@ -412,3 +445,9 @@ def figures(month: Month) -> Iterator[tuple[str, str, str, float, str]]:
             value = getattr(region, metric)
             if value is not None:
                 yield region.region, "", metric, value, unit
+
+
+def _figures_of(stack: Stack) -> Floats:
+    """Values of `figures` of all months of all arms, shape (worlds, figures)."""
+    months = (month for arm in ARMS for month in stack.arms[arm])
+    return np.stack([stack.column(value) for month in months for _, _, _, value, _ in figures(month)], axis=1)

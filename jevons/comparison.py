@@ -13,7 +13,7 @@ import numpy as np
 from jevons.answer import Result
 from jevons.dates import month_start
 from jevons.display import Shown
-from jevons.draws import inputs_of_draw, outcome
+from jevons.draws import inputs_of_draws, outcomes
 from jevons.errors import JevonsError, UsageError
 from jevons.model import shock_month
 from jevons.randomness import Floats
@@ -297,7 +297,8 @@ def matters(one: Input, first: Scenario, other: Scenario) -> bool | None:
         return None
     try:
         put_back = other.replace({one.key: first_value(first, one.key)})
-        return outcome(other, inputs_of_draw(other, 0)) != outcome(put_back, inputs_of_draw(put_back, 0))
+        as_it_is, changed = (outcomes(scenario, inputs_of_draws(scenario, [0])) for scenario in (other, put_back))
+        return not as_it_is.agrees_with(changed)
     except (JevonsError, ValueError):
         return None
 

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import datetime as dt
 from calendar import monthrange
-from math import exp
 
+from jevons.stacks import PerWorld, exp, larger
 from jevons.units import MONTHS_PER_YEAR
+
+#: A gap that closes faster is closed at once.
+SMALLEST_TIME_CONSTANT_MONTHS = 1e-9
 
 
 def month_start(start: dt.date, month: int) -> dt.date:
@@ -36,16 +39,18 @@ def months_between(start: dt.date, date: dt.date) -> float:
     return whole + (date - opening).days / (month_start(start, whole + 1) - opening).days
 
 
-def approach(previous: float, target: float, time_constant_months: float, step_months: float = 1.0) -> float:
+def approach(
+    previous: PerWorld, target: PerWorld, time_constant_months: PerWorld, step_months: float = 1.0
+) -> PerWorld:
     r"""Value after a step of partial adjustment from `previous` towards `target`, unit of both.
 
     .. math:: y_t = \lambda y_{t-1} + (1 - \lambda) y^*_t, \qquad \lambda = e^{-\Delta t / \tau}
 
     Parameters
     ----------
-    previous, target : float, any unit
+    previous, target : array_like, shape (...), any unit
         Value before the step, and the value it settles at.
-    time_constant_months : float, month
+    time_constant_months : array_like, shape (...), month
         Time :math:`\tau \ge 0` in which the gap shrinks to 1/e; 0 closes it at once.
     step_months : float, month
         Length of the step :math:`\Delta t > 0`.
@@ -61,9 +66,9 @@ def approach(previous: float, target: float, time_constant_months: float, step_m
 
     Examples
     --------
-    >>> approach(3.0, 5.0, 0.0)
+    >>> float(approach(3.0, 5.0, 0.0))
     5.0
     """
-    if time_constant_months <= 0.0:
-        return target
-    return target + (previous - target) * exp(-step_months / time_constant_months)
+    # So small a time constant as stands for 0 keeps nothing, to the last bit.
+    kept = exp(-step_months / larger(time_constant_months, SMALLEST_TIME_CONSTANT_MONTHS))
+    return target + (previous - target) * kept

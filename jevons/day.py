@@ -152,12 +152,18 @@ class DayResult(Shown):
     def hourly(self) -> Hours:
         """What `hours` is made of, without pandas."""
         start, (region,) = self.scenario.run.start.isoformat(), self.scenario.regions
+        days, count = len(self.days), len(self.hourly_nodes)
+        rows = days * count
         return Hours(
-            rows=[
-                ("", replication, start, region, "day", hour, *figures)
-                for replication, day in enumerate(self.days)
-                for hour, figures in enumerate(hours_of_day(day, self.gpus_per_node, self.power))
-            ]
+            keys=(
+                [""] * rows,
+                [replication for replication in range(days) for _ in range(count)],
+                [start] * rows,
+                [region] * rows,
+                ["day"] * rows,
+                [*range(count)] * days,
+            ),
+            figures=np.concatenate([hours_of_day(day, self.gpus_per_node, self.power) for day in self.days], axis=-1),
         )
 
     def _defined(self, values: Sequence[float]) -> Estimate | None:

@@ -14,10 +14,13 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from math import erfc, exp, expm1, inf, log, log1p, pi, sqrt
-from statistics import NormalDist
+from functools import cached_property
+from math import inf, pi
+from typing import cast
 
+from jevons.randomness import normal_quantile
 from jevons.scenario import Segment
+from jevons.stacks import PerWorld, erfc, every, exp, expm1, larger, log, log1p, ratio, smaller, sqrt, where
 from jevons.units import log_growth_per_month
 
 #: Usage falls no lower than this share of its reference, since logs are taken of it.
@@ -34,20 +37,18 @@ class Curve(ABC):
 
     __slots__ = ()
 
-    def usage(self, relative_price: float) -> float:
+    def usage(self, relative_price: PerWorld) -> PerWorld:
         """Usage over that at the reference price."""
         return _exp(self.log_usage(relative_price))
 
-    def log_usage(self, relative_price: float) -> float:
+    def log_usage(self, relative_price: PerWorld) -> PerWorld:
         """Usage over that at the reference price, in logs."""
-        return max(self._log_usage(_log_of(relative_price)), LOG_SMALLEST_USAGE)
+        return larger(self._log_usage(_log_of(relative_price)), LOG_SMALLEST_USAGE)
 
-    def elasticity(self, relative_price: float) -> float:
+    def elasticity(self, relative_price: PerWorld) -> PerWorld:
         """Price elasticity of usage, negative or zero; zero on the floor, where nobody is left to leave."""
         log_price = _log_of(relative_price)
-        if self._log_usage(log_price) <= LOG_SMALLEST_USAGE:
-            return 0.0
-        return self._elasticity(log_price)
+        return where(self._log_usage(log_price) <= LOG_SMALLEST_USAGE, 0.0, self._elasticity(log_price))
 
     @property
     @abstractmethod
@@ -55,22 +56,22 @@ class Curve(ABC):
         """Relative price above which a gain in efficiency, passed through, raises compute; inf if none."""
 
     @abstractmethod
-    def _log_usage(self, log_price: float) -> float: ...
+    def _log_usage(self, log_price: PerWorld) -> PerWorld: ...
 
     @abstractmethod
-    def _elasticity(self, log_price: float) -> float: ...
+    def _elasticity(self, log_price: PerWorld) -> PerWorld: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Isoelastic(Curve):
     """Constant elasticity, S = x^-a: backfires everywhere if a > 1, else nowhere."""
 
-    a: float
+    a: PerWorld
 
-    def _log_usage(self, log_price: float) -> float:
+    def _log_usage(self, log_price: PerWorld) -> PerWorld:
         return -self.a * log_price
 
-    def _elasticity(self, _log_price: float) -> float:
+    def _elasticity(self, _log_price: PerWorld) -> PerWorld:
         return -self.a
 
     @property
@@ -82,10 +83,10 @@ class Isoelastic(Curve):
 class Budget(Curve):
     """A fixed sum of money, S = 1/x: rebound is 1 at every price, and nowhere above."""
 
-    def _log_usage(self, log_price: float) -> float:
+    def _log_usage(self, log_price: PerWorld) -> PerWorld:
         return -log_price
 
-    def _elasticity(self, _log_price: float) -> float:
+    def _elasticity(self, _log_price: PerWorld) -> PerWorld:
         return -1.0
 
     @property
@@ -103,18 +104,18 @@ class Hill(Curve):
     It backfires where penetration is below :math:`1 - 1/b`.
     """
 
-    a: float
-    penetration: float
+    a: PerWorld
+    penetration: PerWorld
 
     @property
-    def steepness(self) -> float:
+    def steepness(self) -> PerWorld:
         """Exponent b of the price, the elasticity where penetration is nought."""
         return self.a / (1.0 - self.penetration)
 
-    def _log_usage(self, log_price: float) -> float:
+    def _log_usage(self, log_price: PerWorld) -> PerWorld:
         return -_log_mix(self.penetration, self.steepness * log_price)
 
-    def _elasticity(self, log_price: float) -> float:
+    def _elasticity(self, log_price: PerWorld) -> PerWorld:
         return -self.steepness * _mixed_share(self.penetration, self.steepness * log_price)
 
     @property
@@ -123,7 +124,7 @@ class Hill(Curve):
         return _exp((log(s) - log(1.0 - s) - log(b - 1.0)) / b) if b > 1.0 else inf
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Lognormal(Curve):
     r"""Lognormal willingness to pay, which saturates.
 
@@ -136,24 +137,24 @@ class Lognormal(Curve):
     the elasticity there.
     """
 
-    a: float
-    penetration: float
+    a: PerWorld
+    penetration: PerWorld
 
-    @property
-    def quantile(self) -> float:
+    @cached_property
+    def quantile(self) -> PerWorld:
         """Where the reference price stands among willingness to pay, z0 in standard deviations."""
-        return -NormalDist().inv_cdf(self.penetration)
+        return -cast(float, normal_quantile(self.penetration)[()])
 
-    @property
-    def spread(self) -> float:
+    @cached_property
+    def spread(self) -> PerWorld:
         """Standard deviation of the logarithm of willingness to pay."""
         return _hazard(self.quantile) / self.a
 
-    def _log_usage(self, log_price: float) -> float:
-        z = min(self.quantile + log_price / self.spread, LARGEST_QUANTILE)
+    def _log_usage(self, log_price: PerWorld) -> PerWorld:
+        z = smaller(self.quantile + log_price / self.spread, LARGEST_QUANTILE)
         return log(_upper_tail(z) / _upper_tail(self.quantile))
 
-    def _elasticity(self, log_price: float) -> float:
+    def _elasticity(self, log_price: PerWorld) -> PerWorld:
         return -_hazard(self.quantile + log_price / self.spread) / self.spread
 
     @property
@@ -171,20 +172,20 @@ class Lognormal(Curve):
 class Linear(Curve):
     """A straight line to a choke price c = 1 + 1/a, S = (c - x)/(c - 1): backfires above c/2."""
 
-    a: float
+    a: PerWorld
 
     @property
-    def choke(self) -> float:
+    def choke(self) -> PerWorld:
         """Relative price at which the last user leaves."""
         return 1.0 + 1.0 / self.a
 
-    def _log_usage(self, log_price: float) -> float:
-        left = -self.a * expm1(min(log_price, LARGEST_EXPONENT))
-        return log1p(left) if left > -1.0 else -inf
+    def _log_usage(self, log_price: PerWorld) -> PerWorld:
+        left = -self.a * expm1(smaller(log_price, LARGEST_EXPONENT))
+        return where(left > -1.0, log1p(where(left > -1.0, left, 0.0)), -inf)
 
-    def _elasticity(self, log_price: float) -> float:
+    def _elasticity(self, log_price: PerWorld) -> PerWorld:
         price = _exp(log_price)
-        return -price / (self.choke - price)
+        return -ratio(price, self.choke - price, otherwise=inf)
 
     @property
     def backfires_above(self) -> float:
@@ -195,12 +196,12 @@ class Linear(Curve):
 class Exponential(Curve):
     """Exponential willingness to pay, S = e^(-a (x - 1)), elasticity a x: backfires above 1/a."""
 
-    a: float
+    a: PerWorld
 
-    def _log_usage(self, log_price: float) -> float:
-        return -self.a * expm1(min(log_price, LARGEST_EXPONENT))
+    def _log_usage(self, log_price: PerWorld) -> PerWorld:
+        return -self.a * expm1(smaller(log_price, LARGEST_EXPONENT))
 
-    def _elasticity(self, log_price: float) -> float:
+    def _elasticity(self, log_price: PerWorld) -> PerWorld:
         return -self.a * _exp(log_price)
 
     @property
@@ -230,14 +231,14 @@ class Derived(Curve):
     substitution: float
     product_a: float
 
-    def _log_usage(self, log_price: float) -> float:
+    def _log_usage(self, log_price: PerWorld) -> PerWorld:
         return -self.substitution * log_price + (self.substitution - self.product_a) * self._log_cost(log_price)
 
-    def _elasticity(self, log_price: float) -> float:
+    def _elasticity(self, log_price: PerWorld) -> PerWorld:
         share = _mixed_share(1.0 - self.cost_share, (1.0 - self.substitution) * log_price)
         return -((1.0 - share) * self.substitution + share * self.product_a)
 
-    def _log_cost(self, log_price: float) -> float:
+    def _log_cost(self, log_price: PerWorld) -> PerWorld:
         curvature = 1.0 - self.substitution
         if curvature == 0.0:
             return self.cost_share * log_price
@@ -289,11 +290,11 @@ class Response:
     """What price and what capability make of usage, in logs, relative to the start."""
 
     #: Through the price, or the quota, or the compute that a budget buys.
-    price: float
-    capability: float
+    price: PerWorld
+    capability: PerWorld
 
     @property
-    def total(self) -> float:
+    def total(self) -> PerWorld:
         """Usage over that of the start, growth apart, in logs."""
         return self.price + self.capability
 
@@ -302,9 +303,9 @@ def log_usage_target(
     segment: Segment,
     curve: Curve,
     *,
-    relative_full_price: float,
-    relative_cost: float,
-    log_capability: float,
+    relative_full_price: PerWorld,
+    relative_cost: PerWorld,
+    log_capability: PerWorld,
 ) -> Response:
     r"""Usage that a segment settles at, in logs, relative to the start and without growth.
 
@@ -324,11 +325,11 @@ def log_usage_target(
     segment : Segment
     curve : Curve
         That of the segment.
-    relative_full_price : float
+    relative_full_price : array_like, shape (...)
         Full price :math:`x > 0` over that of the start; only a metered user sees it.
-    relative_cost : float
+    relative_cost : array_like, shape (...)
         Unit cost over that of the start: what a quota costs its provider, a budget its owner.
-    log_capability : float
+    log_capability : array_like, shape (...)
         Capability over that of the start, :math:`\ln A`.
     """
     match segment.tariff:
@@ -341,7 +342,9 @@ def log_usage_target(
     return Response(price=price, capability=segment.capability_elasticity * log_capability)
 
 
-def seen_relative_price(relative_price: float, relative_trend_price: float, willingness_tracks_price: float) -> float:
+def seen_relative_price(
+    relative_price: PerWorld, relative_trend_price: PerWorld, willingness_tracks_price: PerWorld
+) -> PerWorld:
     r"""Relative price as it stands against willingness to pay that follows the trend of prices.
 
     .. math:: x / x_{trend}^{\omega}
@@ -351,12 +354,12 @@ def seen_relative_price(relative_price: float, relative_trend_price: float, will
     return relative_price * _exp(-willingness_tracks_price * _log_of(relative_trend_price))
 
 
-def tokens_per_task(segment: Segment, relative_price: float) -> float:
+def tokens_per_task(segment: Segment, relative_price: PerWorld) -> PerWorld:
     """Tokens that a task takes over those at the start: cheaper tokens are used more freely."""
     return _exp(segment.tokens_per_task_elasticity * _log_of(relative_price))
 
 
-def log_growth(segment: Segment, months: float) -> float:
+def log_growth(segment: Segment, months: float) -> PerWorld:
     r"""Growth of usage (or of the budget) since the start, in logs.
 
     .. math:: \int_0^t \gamma\, 2^{-u/h}\, du = \gamma \frac{h}{\ln 2} \left(1 - 2^{-t/h}\right)
@@ -375,37 +378,36 @@ def log_growth(segment: Segment, months: float) -> float:
     return rate * -expm1(-decay_per_month * months) / decay_per_month
 
 
-def _log_of(ratio: float) -> float:
-    if not ratio > 0.0:
+def _log_of(ratio: PerWorld) -> PerWorld:
+    if not every(ratio > 0.0):
         raise ValueError(f"a relative price or cost must be above 0, not {ratio!r}")
     return log(ratio)
 
 
-def _exp(exponent: float) -> float:
-    return exp(min(exponent, LARGEST_EXPONENT))
+def _exp(exponent: PerWorld) -> PerWorld:
+    return exp(smaller(exponent, LARGEST_EXPONENT))
 
 
-def _log_mix(fixed: float, exponent: float) -> float:
+def _log_mix(fixed: PerWorld, exponent: PerWorld) -> PerWorld:
     """ln(f + (1 - f) e^y), exact for small exponents and finite for large ones; 0 < f < 1."""
-    if exponent > 1.0:
-        return exponent + log(1.0 - fixed + fixed * exp(-exponent))
-    if exponent < -1.0:
-        return log(fixed + (1.0 - fixed) * exp(exponent))
-    return log1p((1.0 - fixed) * expm1(exponent))
+    # Each form is computed for all and used for its own; the bounds keep the others finite.
+    high = exponent + log(1.0 - fixed + fixed * exp(-larger(exponent, 1.0)))
+    low = log(fixed + (1.0 - fixed) * exp(smaller(exponent, -1.0)))
+    middle = log1p((1.0 - fixed) * expm1(smaller(larger(exponent, -1.0), 1.0)))
+    return where(exponent > 1.0, high, where(exponent < -1.0, low, middle))
 
 
-def _mixed_share(fixed: float, exponent: float) -> float:
+def _mixed_share(fixed: PerWorld, exponent: PerWorld) -> PerWorld:
     """Share of the second term in f + (1 - f) e^y."""
     return exp(log(1.0 - fixed) + exponent - _log_mix(fixed, exponent))
 
 
-def _upper_tail(z: float) -> float:
+def _upper_tail(z: PerWorld) -> PerWorld:
     """1 - Phi(z) of the standard normal distribution."""
     return 0.5 * erfc(z / sqrt(2.0))
 
 
-def _hazard(z: float) -> float:
+def _hazard(z: PerWorld) -> PerWorld:
     """phi(z) / (1 - Phi(z)), which rises from 0 to z + 1/z."""
-    if z > LARGEST_QUANTILE:
-        return z + 1.0 / z
-    return exp(-0.5 * z * z) / sqrt(2.0 * pi) / _upper_tail(z)
+    near, far = smaller(z, LARGEST_QUANTILE), larger(z, LARGEST_QUANTILE)
+    return where(z > LARGEST_QUANTILE, far + 1.0 / far, exp(-0.5 * near * near) / sqrt(2.0 * pi) / _upper_tail(near))

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import datetime as dt
 from dataclasses import dataclass
-from math import exp, expm1, log
 
 from jevons.dates import months_between
 from jevons.scenario import Arm, Diffusion, Scenario, Shock
+from jevons.stacks import PerWorld, exp, expm1, larger, log, smaller, where
 from jevons.units import log_growth_per_month
 
 
@@ -19,9 +19,9 @@ class Progress:
     """Compute intensity and capability, relative to the start of the run."""
 
     #: Compute intensity over that of the start.
-    compute_factor: float
+    compute_factor: PerWorld
     #: Capability over that of the start, in logs.
-    log_capability: float
+    log_capability: PerWorld
 
 
 def progress(scenario: Scenario, arm: Arm, segment: str, region: str, month: float) -> Progress:
@@ -39,7 +39,7 @@ def progress(scenario: Scenario, arm: Arm, segment: str, region: str, month: flo
     Parameters
     ----------
     scenario : Scenario
-        With plain numbers for its uncertain inputs.
+        With numbers for its uncertain inputs, or those of a stack of worlds.
     arm : {"baseline", "frozen", "shock"}
     segment, region : str
         Names in the scenario; what the shock's reach does not name it reaches wholly.
@@ -74,7 +74,7 @@ def trend_progress(scenario: Scenario, month: float) -> Progress:
     )
 
 
-def months_since_shock(scenario: Scenario, shock: Shock, arm: Arm, month: float) -> float | None:
+def months_since_shock(scenario: Scenario, shock: Shock, arm: Arm, month: float) -> PerWorld | None:
     """Months since the shock began in an arm, negative before it; None where it never comes."""
     since = month - month_of(scenario, shock.date)
     if arm != "baseline":
@@ -87,21 +87,21 @@ def month_of(scenario: Scenario, date: dt.date) -> float:
     return months_between(scenario.run.start, date)
 
 
-def reach(shock: Shock, segment: str, region: str) -> float:
+def reach(shock: Shock, segment: str, region: str) -> PerWorld:
     """Share of a segment's service in a region that the shock can reach."""
     return shock.segment_reach.get(segment, 1.0) * shock.region_reach.get(region, 1.0)
 
 
-def gain_of_mix(share: float, gain: float) -> float:
+def gain_of_mix(share: PerWorld, gain: PerWorld) -> PerWorld:
     r"""Efficiency of a service of which a share runs `gain` times more efficiently, over the old one.
 
     .. math:: 1 / \varepsilon = (1 - F) + F / g
 
     Parameters
     ----------
-    share : float
+    share : array_like, shape (...)
         Share :math:`F` of the service (not of the compute) in the new way, 0 to 1.
-    gain : float
+    gain : array_like, shape (...)
         Efficiency :math:`g > 0` of the new way over the old.
 
     Notes
@@ -117,29 +117,29 @@ def gain_of_mix(share: float, gain: float) -> float:
     return 1.0 / ((1.0 - share) + share / gain)
 
 
-def adopted_share(diffusion: Diffusion, months_since: float) -> float:
+def adopted_share(diffusion: Diffusion, months_since: PerWorld) -> PerWorld:
     """Share of the service within reach that has the shock, `months_since` months after it; 0 before it."""
-    if months_since < 0.0:
-        return 0.0
+    since = larger(months_since, 0.0)
     match diffusion.form:
         case "immediate":
-            return 1.0
+            adopted: PerWorld = 1.0
         case "logistic":
-            return logistic_share(months_since, diffusion.months_to_half, diffusion.steepness_per_month)
+            adopted = logistic_share(since, diffusion.months_to_half, diffusion.steepness_per_month)
         case "bass":
-            return bass_share(months_since, diffusion.innovation_per_month, diffusion.imitation_per_month)
+            adopted = bass_share(since, diffusion.innovation_per_month, diffusion.imitation_per_month)
+    return where(months_since < 0.0, 0.0, adopted)
 
 
-def logistic_share(months: float, months_to_half: float, steepness_per_month: float) -> float:
+def logistic_share(months: PerWorld, months_to_half: PerWorld, steepness_per_month: PerWorld) -> PerWorld:
     r"""Adopted share of a logistic diffusion that begins at nought.
 
     .. math:: F(t) = \frac{L(t) - L(0)}{1 - L(0)}, \qquad L(t) = \frac{1}{1 + e^{-s(t - h)}}
 
     Parameters
     ----------
-    months, months_to_half : float, month
+    months, months_to_half : array_like, shape (...), month
         Time since the start :math:`t \ge 0`, and the middle :math:`h` of the logistic.
-    steepness_per_month : float, 1/month
+    steepness_per_month : array_like, shape (...), 1/month
         Growth rate :math:`s` of the odds.
 
     Notes
@@ -150,24 +150,25 @@ def logistic_share(months: float, months_to_half: float, steepness_per_month: fl
     """
     at_start = _logistic(-steepness_per_month * months_to_half)
     now = _logistic(steepness_per_month * (months - months_to_half))
-    return max(0.0, (now - at_start) / (1.0 - at_start))
+    return larger(0.0, (now - at_start) / (1.0 - at_start))
 
 
-def _logistic(x: float) -> float:
+def _logistic(x: PerWorld) -> PerWorld:
     # Of the two forms, the one whose exponential cannot overflow.
-    return 1.0 / (1.0 + exp(-x)) if x >= 0 else exp(x) / (1.0 + exp(x))
+    grown, shrunk = exp(smaller(x, 0.0)), exp(-larger(x, 0.0))
+    return where(x >= 0, 1.0 / (1.0 + shrunk), grown / (1.0 + grown))
 
 
-def bass_share(months: float, innovation_per_month: float, imitation_per_month: float) -> float:
+def bass_share(months: PerWorld, innovation_per_month: PerWorld, imitation_per_month: PerWorld) -> PerWorld:
     r"""Adopted share of a Bass diffusion, which solves :math:`F' = (p + q F)(1 - F)` from :math:`F(0) = 0`.
 
     .. math:: F(t) = \frac{1 - e^{-(p+q)t}}{1 + (q/p) e^{-(p+q)t}}
 
     Parameters
     ----------
-    months : float, month
+    months : array_like, shape (...), month
         Time since the start :math:`t \ge 0`.
-    innovation_per_month, imitation_per_month : float, 1/month
+    innovation_per_month, imitation_per_month : array_like, shape (...), 1/month
         Coefficients :math:`p > 0` and :math:`q \ge 0`.
 
     References

@@ -1,4 +1,4 @@
-"""`simulate`: replications and draws of a scenario, on any number of workers, to one result."""
+"""`simulate`: replications and draws of a scenario, stack by stack and on any number of workers, to one result."""
 
 from __future__ import annotations
 
@@ -8,25 +8,29 @@ from dataclasses import dataclass
 import numpy as np
 
 from jevons.answer import DrawnWorlds, Result
-from jevons.draws import Outcome, inputs_of_draw, outcome
+from jevons.draws import DRAWS_ENGINE, Outcomes, central_inputs, inputs_of_draws, joined, outcomes
 from jevons.errors import UsageError
 from jevons.hinges import hinges
-from jevons.model import Paths, run_arms
-from jevons.months import Month
-from jevons.scenario import ARMS, Arm, Scenario
+from jevons.model import Paths, run_stack
+from jevons.months import Stack
+from jevons.scenario import ARMS, Scenario
 from jevons.serving import engine as checked_engine
 from jevons.workers import Progress, Workers
 
-#: Draws that a worker takes at once.
-DRAWS_PER_JOB = 5
+#: Most worlds of a stack: enough that what is done once for all of them costs little, and few enough for memory.
+WORLDS_PER_STACK = 128
+#: The engine of single requests costs so much more than the months that each of its worlds is a job of its own.
+WORLDS_PER_STACK_OF_ENGINE = {"simpy": 1}
+#: Fewer stacks in closed form are sooner done than processes for them have started.
+STACKS_WORTH_A_PROCESS = 8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Replication:
-    """A replication to be run."""
+class Replications:
+    """A stack of replications to be run."""
 
     scenario: Scenario
-    number: int
+    numbers: range
     engine: str
     prices: Paths | None
     usage: Paths | None
@@ -50,8 +54,8 @@ def simulate(
     engine : {"simpy", "closed_form"}
         What serves the replications.  Draws are served in closed form.
     workers : int
-        Processes to use.  The result does not depend on them.  With more than one, a script must guard
-        its entry with ``if __name__ == "__main__"``.
+        Processes to use where starting them pays.  The result does not depend on them.  With more than one, a
+        script must guard its entry with ``if __name__ == "__main__"``.
     prices, usage : mapping of segment to mapping of arm to sequence of float, optional
         A caller's own paths instead of the model's: USD/Mtok and tokens/day, one value for each month.
         Draws of the inputs are then left out, since a given path does not answer them.
@@ -73,42 +77,58 @@ def simulate(
         raise UsageError("a scenario of kind day has no months: use simulate_day")
     _check_paths(scenario, prices, usage)
     tell = progress or (lambda *_: None)
-    central = scenario.central()
+    central, count = scenario.central(), scenario.run.replications
+    most = WORLDS_PER_STACK_OF_ENGINE.get(engine, WORLDS_PER_STACK)
     jobs = [
-        Replication(scenario=central, number=number, engine=engine, prices=prices, usage=usage)
-        for number in range(scenario.run.replications)
+        Replications(scenario=central, numbers=numbers, engine=engine, prices=prices, usage=usage)
+        for numbers in stacks_of(count, most)
     ]
     wanted = 0 if prices or usage or not scenario.uncertain else scenario.run.draws
-    chunks = [(scenario, range(first, min(first + DRAWS_PER_JOB, wanted))) for first in range(0, wanted, DRAWS_PER_JOB)]
-    with Workers(workers) as pool:
-        replications = pool.map(replicate, jobs, lambda done: tell("replications", done, len(jobs)))
-        outcomes = pool.map(
-            drawn_outcomes, chunks, lambda done: tell("draws", min(done * DRAWS_PER_JOB, wanted), wanted)
+    # The world with all inputs at their centres stands before those that are drawn.
+    draws = [(scenario, numbers) for numbers in stacks_of(1 + wanted, WORLDS_PER_STACK)] if wanted else []
+    pays = engine != DRAWS_ENGINE or max(len(jobs), len(draws)) >= STACKS_WORTH_A_PROCESS
+    with Workers(workers if pays else min(workers, 1)) as pool:
+        stacks = pool.map(replicated, jobs, lambda done: tell("replications", min(done * most, count), count))
+        found = pool.map(
+            drawn_outcomes, draws, lambda done: tell("draws", min(done * WORLDS_PER_STACK, wanted), wanted)
         )
-        drawn = drawn_worlds(scenario, [one for chunk in outcomes for one in chunk]) if wanted else None
-        found = () if drawn is None else hinges(scenario, drawn, pool.map)
-    return Result(scenario=scenario, engine=engine, replications=tuple(replications), draws=drawn, hinges=found)
+    drawn = drawn_worlds(joined(found)) if wanted else None
+    return Result(
+        scenario=scenario,
+        engine=engine,
+        stacks=tuple(stacks),
+        draws=drawn,
+        hinges=() if drawn is None else hinges(scenario, drawn),
+    )
 
 
-def replicate(job: Replication) -> dict[Arm, list[Month]]:
-    """One replication, at the centre of the inputs."""
-    return run_arms(job.scenario, job.number, job.engine, prices=job.prices, usage=job.usage)
+def stacks_of(worlds: int, most: int) -> list[range]:
+    """Worlds divided into stacks of at most so many, whatever the number of workers."""
+    return [range(first, min(first + most, worlds)) for first in range(0, worlds, most)]
 
 
-def drawn_outcomes(job: tuple[Scenario, Sequence[int]]) -> list[Outcome]:
-    """What some draws came to."""
-    scenario, draws = job
-    return [outcome(scenario, inputs_of_draw(scenario, draw)) for draw in draws]
+def replicated(job: Replications) -> Stack:
+    """A stack of replications, at the centre of the inputs."""
+    return run_stack(job.scenario, job.numbers, job.engine, prices=job.prices, usage=job.usage)
 
 
-def drawn_worlds(scenario: Scenario, outcomes: Sequence[Outcome]) -> DrawnWorlds:
-    """All draws together, with the centre of the inputs beside them."""
-    inputs = [inputs_of_draw(scenario, draw) for draw in range(len(outcomes))]
+def drawn_outcomes(job: tuple[Scenario, range]) -> Outcomes:
+    """What a stack of draws came to: world 0 is the centre of the inputs, world n + 1 draw n."""
+    scenario, worlds = job
+    drawn = inputs_of_draws(scenario, [world - 1 for world in worlds if world > 0])
+    centre = central_inputs(scenario) if 0 in worlds else {}
+    return outcomes(
+        scenario, {key: np.concatenate([[centre[key]], values]) if centre else values for key, values in drawn.items()}
+    )
+
+
+def drawn_worlds(found: Outcomes) -> DrawnWorlds:
+    """All draws together, with the centre of the inputs, their first world, beside them."""
     return DrawnWorlds(
-        inputs={key: np.array([values[key] for values in inputs]) for key in scenario.uncertain},
-        consumption={arm: np.array([one.consumption[arm] for one in outcomes]) for arm in ARMS},
-        headlines={name: np.array([one.headlines[name] for one in outcomes]) for name in outcomes[0].headlines},
-        centre=outcome(scenario, {}).at_horizon,
+        inputs={key: values[1:] for key, values in found.inputs.items()},
+        consumption={arm: paths[1:] for arm, paths in found.consumption.items()},
+        headlines={name: values[1:] for name, values in found.headlines.items()},
+        centre={arm: float(values[0]) for arm, values in found.at_horizon.items()},
     )
 
 

@@ -2,80 +2,103 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from typing import TypeAlias
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from jevons.answer import DrawnWorlds, Hinge
-from jevons.draws import drawn_together, inputs_at, outcome
+from jevons.draws import Outcomes, central_inputs, drawn_together, outcomes
 from jevons.randomness import Floats
 from jevons.rebound import rebound
-from jevons.scenario import Scenario
-
-Job: TypeAlias = tuple[Scenario, tuple[str, ...], float]
-#: Applies a function to each of some jobs.
-Each: TypeAlias = Callable[[Callable[[Job], Hinge], Sequence[Job]], Iterable[Hinge]]
+from jevons.scenario import ARMS, Scenario
 
 #: Inputs that are looked at, those with the strongest rank correlation first.
 MOST_HINGES = 3
 #: Quantiles of an input between which its break-even is sought.
 ENDS = (0.005, 0.995)
-#: Halvings of that interval: the quantile is known to 1/1000.
-HALVINGS = 10
+#: Parts into which that interval is divided, and the one in which the verdict turns again: to 1/1000 of a quantile.
+PARTS = 32
 
 
-def hinges(scenario: Scenario, drawn: DrawnWorlds, each: Each = map) -> tuple[Hinge, ...]:
-    """The inputs that move the rebound most, each with the value at which it is 1 if the others stay put.
+def hinges(scenario: Scenario, drawn: DrawnWorlds) -> tuple[Hinge, ...]:
+    """The inputs that move the rebound most, each with the value at which it is 1 if the others stay put."""
+    values = rebounds(drawn)
+    groups = drawn_together(scenario.uncertain).values()
+    strength = {keys: rank_correlation(drawn.inputs[keys[0]], values) for keys in groups}
+    ranked = sorted(strength, key=lambda keys: -abs(strength[keys]))[:MOST_HINGES]
+    return hinges_of(scenario, {keys: strength[keys] for keys in ranked})
+
+
+def hinges_of(scenario: Scenario, correlations: Mapping[tuple[str, ...], float]) -> tuple[Hinge, ...]:
+    """Where inputs that are drawn together turn the verdict, by their keys; correlations are passed on.
+
+    All inputs are looked at together, at equal steps of their quantile and then at smaller ones where the excess of
+    the rebound over 1 first leaves the sign that it has at the low end.  An input whose ends agree, or at whose
+    ends there is no rebound, does not turn it.
+    """
+    groups = list(correlations)
+    grids = [np.linspace(*ENDS, PARTS + 1)] * len(groups)
+    coarse = excess_rebounds(scenario, list(zip(groups, grids, strict=True)))
+    turning = [i for i, excess in enumerate(coarse) if excess[0] * excess[-1] <= 0]
+    narrow = [np.linspace(*turn(grids[i], coarse[i]), PARTS + 1) for i in turning]
+    fine = excess_rebounds(scenario, [(groups[i], grid) for i, grid in zip(turning, narrow, strict=True)])
+    shares = {i: float(np.mean(turn(grid, excess))) for i, grid, excess in zip(turning, narrow, fine, strict=True)}
+    uncertain = scenario.uncertain
+    return tuple(
+        Hinge(
+            keys=keys,
+            rank_correlation=correlations[keys],
+            centre=uncertain[keys[0]].central,
+            break_even=uncertain[keys[0]].quantile(shares[i]) if i in shares else None,
+            backfires_above=bool(coarse[i][-1] > 0) if i in shares else None,
+        )
+        for i, keys in enumerate(groups)
+    )
+
+
+def turn(grid: Floats, excess: Floats) -> tuple[float, float]:
+    """The two points of a grid between which a row first leaves the sign of its first, or is not defined any more."""
+    last = int(np.argmax(~(excess[1:] * excess[0] > 0)))
+    return float(grid[last]), float(grid[last + 1])
+
+
+def excess_rebounds(scenario: Scenario, grids: Sequence[tuple[tuple[str, ...], Floats]]) -> list[Floats]:
+    """Rebound at the horizon above 1, with some inputs at each quantile of a grid and the others at their centres.
 
     Parameters
     ----------
     scenario : Scenario
-    drawn : DrawnWorlds
-    each : callable, optional
-        Applies a function to jobs, as `map` does; on several workers if it likes.
+    grids : sequence of (keys, ndarray of shape (points,))
+        Inputs that are moved together, and the quantiles they are moved to.
+
+    Returns
+    -------
+    list of ndarray, shape (points,)
+        NaN where the rebound is not defined.
     """
-    values = rebounds(drawn)
-    groups = drawn_together(scenario.uncertain)
-    strength = {label: rank_correlation(drawn.inputs[keys[0]], values) for label, keys in groups.items()}
-    ranked = sorted(groups, key=lambda label: -abs(strength[label]))[:MOST_HINGES]
-    return tuple(each(hinge, [(scenario, groups[label], strength[label]) for label in ranked]))
+    if not grids:
+        return []
+    uncertain, centre = scenario.uncertain, central_inputs(scenario)
+    moved = {key for keys, _ in grids for key in keys}
+    inputs = {
+        key: np.concatenate(
+            [
+                [uncertain[key].quantile(share) for share in grid.tolist()]
+                if key in keys
+                else [centre[key]] * len(grid)
+                for keys, grid in grids
+            ]
+        )
+        for key in moved
+    }
+    excess = rebounds(outcomes(scenario, inputs)) - 1.0
+    return np.split(excess, np.cumsum([len(grid) for _, grid in grids])[:-1])
 
 
-def hinge(job: Job) -> Hinge:
-    """Where inputs that are drawn together turn the verdict, by halving the interval of their quantile."""
-    scenario, keys, correlation = job
-    low, high = ENDS
-    at_low, at_high = (excess_rebound(scenario, keys, share) for share in ENDS)
-    first = scenario.uncertain[keys[0]]
-    if at_low is None or at_high is None or at_low * at_high > 0:
-        break_even = None
-    else:
-        for _ in range(HALVINGS):
-            middle = (low + high) / 2
-            excess = excess_rebound(scenario, keys, middle)
-            low, high = (middle, high) if excess is not None and excess * at_low > 0 else (low, middle)
-        break_even = first.quantile((low + high) / 2)
-    return Hinge(
-        keys=keys,
-        rank_correlation=correlation,
-        centre=first.central,
-        break_even=break_even,
-        backfires_above=None if break_even is None or at_high is None else at_high > 0,
-    )
-
-
-def excess_rebound(scenario: Scenario, keys: Sequence[str], share: float) -> float | None:
-    """Rebound at the horizon above 1, with some inputs at a quantile and the others at their centres."""
-    arms = outcome(scenario, inputs_at(scenario, keys, share)).at_horizon
-    value = rebound(arms["baseline"], arms["frozen"], arms["shock"])
-    return None if value is None else value - 1.0
-
-
-def rebounds(drawn: DrawnWorlds) -> Floats:
-    """Rebound at the horizon in each draw, NaN where it is not defined, shape (draws,)."""
-    arms = [drawn.consumption[arm][:, -1].tolist() for arm in ("baseline", "frozen", "shock")]
-    values = [rebound(*worlds) for worlds in zip(*arms, strict=True)]
+def rebounds(worlds: DrawnWorlds | Outcomes) -> Floats:
+    """Rebound at the horizon in each world, NaN where it is not defined, shape (worlds,)."""
+    arms = [worlds.consumption[arm][:, -1].tolist() for arm in ARMS]
+    values = [rebound(*one) for one in zip(*arms, strict=True)]
     return np.array([np.nan if value is None else value for value in values])
 
 

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import csv
 import datetime as dt
-import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING, TextIO, cast
+
+import numpy as np
 
 from jevons.fleet import Power
-from jevons.months import Month
-from jevons.scenario import ARMS, Arm, Scenario
+from jevons.months import Stack
+from jevons.randomness import Floats
+from jevons.results import with_gaps
+from jevons.scenario import ARMS, Scenario
 from jevons.serving import ServedDay
 
 if TYPE_CHECKING:
@@ -45,73 +48,97 @@ FIGURES = (
 PERCENTILES = ("mean", "p50", "p95", "p99")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Hours:
     """Hours of served days, one a row; figures are those of the true fleet."""
 
-    #: Values of `KEYS` and then of `FIGURES`, row by row.
-    rows: Sequence[tuple[str | int | float, ...]]
+    #: Columns of `KEYS`, each of shape (rows,).
+    keys: Sequence[Sequence[str | int]]
+    #: Columns of `FIGURES`, shape (figures, rows); NaN for a figure that does not exist, like the wait of no request.
+    figures: Floats
+
+    @property
+    def rows(self) -> list[tuple[str | int | float, ...]]:
+        """Values of `KEYS` and then of `FIGURES`, row by row."""
+        return list(zip(*self.keys, *self.figures.tolist(), strict=True))
 
     def to_csv(self, stream: TextIO) -> None:
-        """Write a line for each hour; a figure that does not exist, like the wait of no request, is left empty."""
+        """Write a line for each hour; a figure that does not exist is left empty."""
         writer = csv.writer(stream, lineterminator="\n")
         writer.writerow((*KEYS, *FIGURES))
-        writer.writerows(map(_with_gaps, self.rows))
+        writer.writerows(zip(*self.keys, *map(with_gaps, self.figures), strict=True))
 
     def to_pandas(self) -> pd.DataFrame:
         """The hours as a data frame."""
         import pandas as pd
 
-        return pd.DataFrame(self.rows, columns=[*KEYS, *FIGURES])
+        return pd.DataFrame(dict(zip((*KEYS, *FIGURES), (*self.keys, *self.figures), strict=True)))
 
     def column(self, name: str) -> list[str | int | float]:
         """The values of a column, row by row."""
-        position = (*KEYS, *FIGURES).index(name)
-        return [row[position] for row in self.rows]
+        if name in KEYS:
+            return list(self.keys[KEYS.index(name)])
+        values: list[str | int | float] = self.figures[FIGURES.index(name)].tolist()
+        return values
 
 
-def _with_gaps(row: tuple[str | int | float, ...]) -> Iterator[str | int | float]:
-    return ("" if isinstance(value, float) and math.isnan(value) else value for value in row)
-
-
-def hours_of_months(
-    replications: Sequence[Mapping[Arm, Sequence[Month]]], scenario: Scenario, months: Sequence[dt.date]
-) -> Hours:
-    """The hours of every day that a run of months has served."""
+def hours_of_stacks(stacks: Sequence[Stack], scenario: Scenario, months: Sequence[dt.date]) -> Hours:
+    """The hours of every day that the replications have served, in the order of the replications."""
     gpus = 0 if scenario.serving is None else scenario.serving.gpus_per_node
+    served = [(arm, month, region) for arm in ARMS for month in stacks[0].arms[arm] for region in month.regions]
+    days = [
+        (arm, months[month.month].isoformat(), region.region, kind, day.provisioned_node_hours.shape[-1])
+        for arm, month, region in served
+        for kind, day in zip(("weekday", "weekend"), region.days, strict=False)
+    ]
+    arm, month, region, kind, hour = (
+        zip(*((*day[:4], hour) for day in days for hour in range(day[4])), strict=True) if days else [()] * 5
+    )
+    count = sum(stack.worlds for stack in stacks)
+    figures = np.concatenate([_figures_of(stack, gpus) for stack in stacks], axis=1)
+    replication = np.repeat(np.arange(count), len(hour)).tolist()
     return Hours(
-        rows=[
-            (arm, replication, months[month.month].isoformat(), region.region, kind, hour, *figures)
-            for replication, arms in enumerate(replications)
-            for arm in ARMS
-            for month in arms[arm]
-            for region in month.regions
-            for kind, day in zip(("weekday", "weekend"), region.days, strict=False)
-            for hour, figures in enumerate(hours_of_day(day, gpus, region.power))
+        keys=(arm * count, replication, month * count, region * count, kind * count, hour * count),
+        figures=figures.reshape(len(FIGURES), -1),
+    )
+
+
+def _figures_of(stack: Stack, gpus_per_node: int) -> Floats:
+    """Figures of all hours of a stack, shape (figures, worlds, hours)."""
+    days = [
+        hours_of_day(day, gpus_per_node, region.power)
+        for arm in ARMS
+        for month in stack.arms[arm]
+        for region in month.regions
+        for day in region.days
+    ]
+    return np.concatenate([np.empty((len(FIGURES), stack.worlds, 0)), *days], axis=-1)
+
+
+def hours_of_day(day: ServedDay, gpus_per_node: int, power: Power) -> Floats:
+    """Values of `FIGURES` for each hour of a served day, shape (figures, ..., h)."""
+    busy, provisioned = gpus_per_node * day.busy_node_hours, gpus_per_node * day.provisioned_node_hours
+    each_hour = Power(
+        loaded_kw=cast(float, np.asarray(power.loaded_kw)[..., None]),
+        idle_kw=cast(float, np.asarray(power.idle_kw)[..., None]),
+    )
+    return np.stack(
+        [
+            day.requests.sum(axis=-1),
+            day.lost.sum(axis=-1),
+            day.input_tokens.sum(axis=-1),
+            day.cached_tokens.sum(axis=-1),
+            day.output_tokens.sum(axis=-1),
+            provisioned,
+            busy,
+            gpus_per_node * day.desired_node_hours,
+            gpus_per_node * day.idle_node_hours,
+            day.utilisation,
+            day.share_of_capacity,
+            day.failures,
+            *(getattr(latencies, name) for latencies in (day.ttft_s, day.tpot_s) for name in PERCENTILES),
+            np.asarray(
+                each_hour.energy_mwh(busy_gpu_hours=cast(float, busy), idle_gpu_hours=cast(float, provisioned - busy))
+            ),
         ]
     )
-
-
-def hours_of_day(day: ServedDay, gpus_per_node: int, power: Power) -> Iterator[tuple[float, ...]]:
-    """Values of `FIGURES` for each hour of a served day."""
-    busy, provisioned = gpus_per_node * day.busy_node_hours, gpus_per_node * day.provisioned_node_hours
-    columns = (
-        day.requests.sum(axis=1),
-        day.lost.sum(axis=1),
-        day.input_tokens.sum(axis=1),
-        day.cached_tokens.sum(axis=1),
-        day.output_tokens.sum(axis=1),
-        provisioned,
-        busy,
-        gpus_per_node * day.desired_node_hours,
-        gpus_per_node * day.idle_node_hours,
-        day.utilisation,
-        day.share_of_capacity,
-        day.failures,
-        *(getattr(latencies, name) for latencies in (day.ttft_s, day.tpot_s) for name in PERCENTILES),
-        [
-            power.energy_mwh(busy_gpu_hours=float(b), idle_gpu_hours=float(p - b))
-            for b, p in zip(busy, provisioned, strict=True)
-        ],
-    )
-    yield from (tuple(map(float, hour)) for hour in zip(*columns, strict=True))

@@ -1,4 +1,4 @@
-"""The months of a scenario on one SimPy clock, in three arms: `run_arms`.
+"""The months of a scenario on one SimPy clock, in three arms: `run_stack`.
 
 In short, each month:
 
@@ -11,32 +11,38 @@ In short, each month:
 
 The arm `baseline` never has the shock; `frozen` has it, all of it taken as saving, with usage held on the
 baseline's path; `shock` has it and responds.  All three use the same random numbers.
+
+Many worlds go through the months together, as a stack: replications of a scenario, or draws of its inputs.  A
+figure is then an array of shape (worlds,), and nothing of a world depends on those beside it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field
-from math import exp
-from typing import Any
+from typing import Any, cast
 
+import numpy as np
 import simpy
 
 from jevons.efficiency import Progress, month_of, progress
 from jevons.fleet import Order
 from jevons.market import Conditions, SegmentMarket, Standing
-from jevons.months import Month, RegionMonth, SegmentMonth
-from jevons.randomness import Draws
+from jevons.months import Month, RegionMonth, SegmentMonth, Stack
+from jevons.randomness import Draws, Floats
 from jevons.region import Capacity, RegionState, RegionSupply
 from jevons.scenario import Arm, Scenario, Segment
-from jevons.service import Served, computed_month, days_to_serve, requests_of, served_month
-from jevons.serving import engine
+from jevons.service import Served, computed_month, days_to_serve, requests_of, served_month, single_days
+from jevons.serving import Day, ServedDay, closed_form, engine
+from jevons.stacks import PerWorld, exp, of_world, ratio, smaller, stacked, where
 from jevons.units import HOURS_PER_DAY, SECONDS_PER_MONTH
 
 #: Paths of a caller's own, by segment and arm: one value for each month of the run.
 Paths = Mapping[str, Mapping[str, Sequence[float]]]
 #: A segment in a region.
 Place = tuple[str, str]
+#: The served weekday and day of the weekend of a region; figures of shape (worlds, ...).
+ServedDays = tuple[ServedDay, ServedDay]
 
 
 def run_arms(
@@ -47,28 +53,44 @@ def run_arms(
     prices: Paths | None = None,
     usage: Paths | None = None,
 ) -> dict[Arm, list[Month]]:
-    """One replication of a scenario: the months of its three arms, on the same random numbers.
+    """One replication of a scenario: the stack of one world of `run_stack`, its figures plain numbers."""
+    return run_stack(scenario, [replication], engine_name, prices=prices, usage=usage).world(0)
+
+
+def run_stack(
+    scenario: Scenario,
+    replications: Sequence[int],
+    engine_name: str,
+    *,
+    prices: Paths | None = None,
+    usage: Paths | None = None,
+    keeps_days: bool = True,
+) -> Stack:
+    """A stack of worlds: the months of their three arms, in each world on the same random numbers.
 
     Parameters
     ----------
     scenario : Scenario
-        Of kind market, its distributions resolved.
-    replication : int
-        Number of the replication, from 0.
+        Of kind market, its distributions resolved: the same numbers in all worlds, or arrays of shape (worlds,).
+    replications : sequence of int, shape (worlds,)
+        Number of the replication, from 0, whose random numbers each world has.
     engine_name : str
         Engine that serves the requests: `simpy` or `closed_form`.
     prices, usage : mapping of segment to mapping of arm to sequence of float, optional
         Paths to take instead of the model's, in USD/Mtok and tokens/day, one value for each month.  Before the
         shock all arms take the baseline's.
+    keeps_days : bool
+        Whether the months keep the days that were served, which are most of what they hold.
     """
-    world = World(scenario, replication, engine_name, prices or {}, usage or {})
+    world = World(scenario, replications, engine_name, prices or {}, usage or {}, keeps_days)
     shock, end = shock_month(scenario), scenario.run.months
     # Until the shock the arms are one and the same, so they share their past.
     before, state = world.run("baseline", 0, shock, world.opening())
     baseline, _ = world.run("baseline", shock, end, state.copy())
     frozen, _ = world.run("frozen", shock, end, state.copy(), held=baseline)
     shocked, _ = world.run("shock", shock, end, state.copy())
-    return {"baseline": before + baseline, "frozen": before + frozen, "shock": before + shocked}
+    arms: dict[Arm, list[Month]] = {"baseline": before + baseline, "frozen": before + frozen, "shock": before + shocked}
+    return Stack(worlds=len(replications), arms=arms)
 
 
 def shock_month(scenario: Scenario) -> int:
@@ -84,7 +106,7 @@ class State:
 
     regions: dict[str, RegionState]
     standings: dict[Place, Standing] = field(default_factory=dict)
-    latency_s: dict[Place, float] = field(default_factory=dict)
+    latency_s: dict[Place, PerWorld] = field(default_factory=dict)
 
     def copy(self) -> State:
         """A state that may go another way."""
@@ -92,13 +114,22 @@ class State:
 
 
 class World:
-    """A scenario made ready to run: its markets, its regions, its engine, its random numbers."""
+    """A stack of worlds made ready to run: their markets, their regions, their engine, their random numbers."""
 
-    def __init__(self, scenario: Scenario, replication: int, engine_name: str, prices: Paths, usage: Paths) -> None:
+    def __init__(
+        self,
+        scenario: Scenario,
+        replications: Sequence[int],
+        engine_name: str,
+        prices: Paths,
+        usage: Paths,
+        keeps_days: bool,
+    ) -> None:
         self.scenario = scenario
-        self.draws = Draws(seed=scenario.run.seed, replication=replication)
+        self.replications = tuple(replications)
         self.serve = engine(engine_name)
         self.prices, self.usage = prices, usage
+        self.keeps_days = keeps_days
         self.supplies = {name: RegionSupply(scenario, name) for name in scenario.regions}
         self.markets = {
             (name, region): SegmentMarket(scenario, name, region, requests_of(scenario, segment))
@@ -106,15 +137,34 @@ class World:
             for region in scenario.regions
             if region_share(scenario, segment, region) > 0
         }
+        self._luck: dict[tuple[str | int, ...], Floats] = {}
 
     def opening(self) -> State:
         """The state before the first month."""
         return State({name: supply.opening() for name, supply in self.supplies.items()})
 
-    def noise(self, segment: str, month: int) -> float:
+    def noise(self, segment: str, month: int) -> Floats:
         """What a month's usage of a segment is off the model, in logs; the same in all arms and regions."""
         sd = self.scenario.segments[segment].usage_noise
-        return sd * float(self.draws.at("usage", segment).normal("noise", 1, first=month)[0]) if sd > 0 else 0.0
+        if sd == 0:
+            return np.zeros(len(self.replications))
+        return sd * self._drawn(lambda draws: draws.normal("noise", 1, first=month), "usage", segment, at=month)
+
+    def lead_time_luck(self, region: str, month: int) -> Floats:
+        """Uniform numbers that decide the lead time of a month's order; the same in all arms."""
+        return self._drawn(lambda draws: draws.uniform("lead time", 1), "order", region, month)
+
+    def _drawn(self, draw: Callable[[Draws], Floats], *place: str | int, at: int = 0) -> Floats:
+        """One random number of each world, shape (worlds,), at a place of its replication."""
+        key = (*place, at)
+        if key not in self._luck:
+            numbers = {one: float(draw(self.draws_at(one, *place))[0]) for one in set(self.replications)}
+            self._luck[key] = np.array([numbers[one] for one in self.replications])
+        return self._luck[key]
+
+    def draws_at(self, replication: int, *place: str | int) -> Draws:
+        """Random numbers of a replication at a place of the model."""
+        return Draws(seed=self.scenario.run.seed, replication=replication, place=place)
 
     def run(
         self, arm: Arm, first: int, last: int, state: State, *, held: Sequence[Month] = ()
@@ -139,8 +189,8 @@ class ArmRun:
     def months(self, first: int, last: int) -> Generator[Any, Any, None]:
         """The months, one after the other, and whatever is due between them on the clock."""
         for region, standing in self.state.regions.items():
-            for order in standing.fleet.on_order if standing.fleet else ():
-                self._await_delivery(region, order)
+            for batch in range(0 if standing.fleet is None else standing.fleet.batches):
+                self._await_delivery(region, batch)
         for month in range(first, last):
             yield from self._month(month)
             yield self.clock.timeout((month + 1) * SECONDS_PER_MONTH - self.clock.now)
@@ -148,17 +198,16 @@ class ArmRun:
     def _month(self, month: int) -> Generator[Any, Any, None]:
         demands = {place: self._demand(month, place, market) for place, market in self._markets_in(month)}
         has = {name: supply.capacity(self.state.regions[name], month) for name, supply in self.world.supplies.items()}
-        serving = {region: self._serve(month, region, demands, has[region]) for region in has}
-        yield self.clock.all_of([event for events in serving.values() for event in events])
+        days = yield from self._serve(month, demands, has)
         regions = []
-        for region, events in serving.items():
+        for region, capacity in has.items():
             mine = {name: demand for (name, where), demand in demands.items() if where == region}
-            served = self._served(region, mine, [event.value for event in events], has[region])
+            served = self._served(region, mine, days.get(region), capacity)
             budgets = [demand for demand in mine.values() if not demand.is_served]
-            wanted = sum(budget.packed_gpu_hours_per_day for budget in budgets)
-            granted = min(wanted, served.idle_gpu_hours)
-            demands |= self._allocated(region, mine, served, granted / wanted if wanted > 0 else 1.0)
-            regions.append(self._settle(month, region, has[region], served, wanted, granted))
+            wanted: PerWorld = sum(budget.packed_gpu_hours_per_day for budget in budgets)
+            granted = smaller(wanted, served.idle_gpu_hours)
+            demands |= self._allocated(region, mine, served, ratio(granted, wanted, otherwise=1.0))
+            regions.append(self._settle(month, region, capacity, served, wanted, granted))
         self.record.append(Month(month=month, segments=tuple(demands.values()), regions=tuple(regions)))
 
     def _markets_in(self, month: int) -> list[tuple[Place, SegmentMarket]]:
@@ -202,7 +251,8 @@ class ArmRun:
         segment = market.segment
         share = region_share(self.world.scenario, segment, market.region)
         noise = self.world.noise(market.name, month)
-        exogenous = market.start_tokens_per_day * share * exp(standing.log_exogenous + noise)
+        # An array, whatever is the same in all worlds: it is the noise that makes it one.
+        exogenous = market.start_tokens_per_day * share * exp(cast(float, standing.log_exogenous + noise))
         return SegmentMonth(
             segment=market.name,
             region=market.region,
@@ -220,37 +270,63 @@ class ArmRun:
     # From usage to GPU-hours.
 
     def _serve(
-        self, month: int, region: str, demands: Mapping[Place, SegmentMonth], has: Capacity
-    ) -> list[simpy.Event]:
-        """Begin to serve the region's two days; events that bring them when they are over."""
+        self, month: int, demands: Mapping[Place, SegmentMonth], has: Mapping[str, Capacity]
+    ) -> Generator[Any, Any, dict[str, ServedDays]]:
+        """Serve the two days of all regions, on the clock; regions in which nothing is served are left out."""
+        wanted = {region: self._days_to_serve(region, demands, capacity) for region, capacity in has.items()}
+        days = {region: day for region, day in wanted.items() if day is not None}
+        if self.world.serve is closed_form.serve:
+            return (yield from self._serve_stacks(days))
+        return (yield from self._serve_one_by_one(month, days))
+
+    def _days_to_serve(self, region: str, demands: Mapping[Place, SegmentMonth], has: Capacity) -> Day | None:
         served = [
             (self.world.markets[place], demand)
             for place, demand in demands.items()
             if place[1] == region and demand.is_served
         ]
-        return [
-            self.world.serve(
-                self.clock, day, self.world.draws.at("day", month, region, "weekend" if day.weekend else "weekday")
-            )
-            for day in days_to_serve(self.world.scenario, served, has.powered_h100e)
-        ]
+        return days_to_serve(self.world.scenario, served, has.powered_h100e)
 
-    def _served(self, region: str, demands: Mapping[str, SegmentMonth], days: list[Any], has: Capacity) -> Served:
+    def _serve_stacks(self, days: Mapping[str, Day]) -> Generator[Any, Any, dict[str, ServedDays]]:
+        """By an engine that takes all worlds at once, and no random numbers."""
+        none = self.world.draws_at(0)
+        events = {region: closed_form.serve(self.clock, day, none) for region, day in days.items()}
+        yield self.clock.all_of(events.values())
+        served = {region: cast(ServedDay, event.value) for region, event in events.items()}
+        return {region: (of_world(both, 0), of_world(both, 1)) for region, both in served.items()}
+
+    def _serve_one_by_one(self, month: int, days: Mapping[str, Day]) -> Generator[Any, Any, dict[str, ServedDays]]:
+        """By an engine that serves each day of each world with random numbers of its own."""
+        worlds = self.world.replications
+        single = [day for stack in days.values() for day in single_days(stack, len(worlds))]
+        kinds = [(region, kind) for region in days for kind in ("weekday", "weekend")]
+        draws = [self.world.draws_at(world, "day", month, *kind) for kind in kinds for world in worlds]
+        events = [self.world.serve(self.clock, day, own) for day, own in zip(single, draws, strict=True)]
+        yield self.clock.all_of(events)
+        served = [cast(ServedDay, event.value) for event in events]
+        both = {kind: stacked(served[i * len(worlds) :][: len(worlds)]) for i, kind in enumerate(kinds)}
+        return {region: (both[region, "weekday"], both[region, "weekend"]) for region in days}
+
+    def _served(
+        self, region: str, demands: Mapping[str, SegmentMonth], days: ServedDays | None, has: Capacity
+    ) -> Served:
         serving = self.world.scenario.serving
         served = [demand for demand in demands.values() if demand.is_served]
-        if serving is None or not days:
+        if serving is None or days is None:
             return computed_month(served, has.powered_h100e)
         markets = [self.world.markets[demand.segment, region] for demand in served]
-        return served_month(tuple(days), markets, serving, has.powered_h100e)
+        return served_month(days, markets, serving, has.powered_h100e)
 
     def _allocated(
-        self, region: str, demands: Mapping[str, SegmentMonth], served: Served, granted_share: float
+        self, region: str, demands: Mapping[str, SegmentMonth], served: Served, granted_share: PerWorld
     ) -> dict[Place, SegmentMonth]:
         """The region's segments with their GPU-hours: by their share of the work, and as far as budgets are granted."""
-        work = sum(demand.packed_gpu_hours_per_day for demand in demands.values() if demand.is_served)
-        overhead = served.gpu_hours / work if work > 0 else 1.0
+        work: PerWorld = sum(demand.packed_gpu_hours_per_day for demand in demands.values() if demand.is_served)
+        overhead = ratio(served.gpu_hours, work, otherwise=1.0)
         latency_s = self.state.latency_s
-        latency_s |= {(name, region): latency for name, latency in served.latency_s.items()}
+        for name, latency in served.latency_s.items():
+            # Where nothing was served, the wait that was known last.
+            latency_s[name, region] = where(np.isfinite(latency), latency, latency_s.get((name, region), 0.0))
         for name, demand in demands.items():
             self.world.markets[name, region].open(
                 packing=served.packing if demand.is_served else 1.0, latency_s=latency_s.get((name, region), 0.0)
@@ -266,12 +342,12 @@ class ArmRun:
     # From GPU-hours to scarcity and orders.
 
     def _settle(
-        self, month: int, region: str, has: Capacity, served: Served, wanted: float, granted: float
+        self, month: int, region: str, has: Capacity, served: Served, wanted: PerWorld, granted: PerWorld
     ) -> RegionMonth:
         """Close a region's month: report it, move the rental price, order."""
         supply = self.world.supplies[region]
         all_wanted, peak = served.wanted_gpu_hours + wanted, served.peak_h100e + wanted / HOURS_PER_DAY
-        utilisation = all_wanted / (HOURS_PER_DAY * has.powered_h100e) if has.powered_h100e > 0 else 1.0
+        utilisation = ratio(all_wanted, HOURS_PER_DAY * has.powered_h100e, otherwise=1.0)
         moved = supply.after_month(
             self.state.regions[region],
             month,
@@ -281,10 +357,8 @@ class ArmRun:
             utilisation=utilisation if has.is_limited else supply.rental.normal_utilisation,
             peak=peak,
         )
-        order = supply.order(moved, month, self.world.draws.at("order", region, month))
-        self.state.regions[region] = moved if order is None else supply.with_order(moved, order)
-        if order is not None:
-            self._await_delivery(region, order)
+        self.state.regions[region] = moved
+        order = self._order(month, region) if supply.orders_gpus else None
         return RegionMonth(
             region=region,
             rental_usd_per_gpu_hour=has.rental_usd_per_gpu_hour,
@@ -301,18 +375,33 @@ class ArmRun:
             power=has.power,
             busy_gpu_hours_per_day=served.busy_gpu_hours + granted,
             lost_share=served.lost_share,
-            days=served.days,
+            days=served.days if self.world.keeps_days else (),
         )
 
-    def _await_delivery(self, region: str, order: Order) -> None:
-        """Put a delivery on the clock, unless it falls after the end."""
-        if order.due_month < self.world.scenario.run.months:
-            delay = max(order.due_month * SECONDS_PER_MONTH - self.clock.now, 0.0)
-            self.clock.timeout(delay).callbacks.append(lambda _: self._deliver(region, order))
+    def _order(self, month: int, region: str) -> Order | None:
+        """Order at the end of a region's month."""
+        supply, state = self.world.supplies[region], self.state.regions[region]
+        order = supply.order(state, month, cast(float, self.world.lead_time_luck(region, month)))
+        if order is not None:
+            self.state.regions[region] = supply.with_order(state, order)
+            self._await_delivery(region, -1)
+        return order
 
-    def _deliver(self, region: str, order: Order) -> None:
+    def _await_delivery(self, region: str, batch: int) -> None:
+        """Put the deliveries of a batch on the clock, each in the worlds it is due in, but for those after the end."""
+        fleet = self.state.regions[region].fleet
+        assert fleet is not None, "only a region with a fleet orders"
+        number = batch % fleet.batches
+        for due_month in fleet.awaited(number):
+            if due_month < self.world.scenario.run.months:
+                delay = max(due_month * SECONDS_PER_MONTH - self.clock.now, 0.0)
+                delivery = self.clock.timeout(delay, (region, number, due_month))
+                delivery.callbacks.append(self._deliver)
+
+    def _deliver(self, delivery: simpy.Event) -> None:
+        region, batch, due_month = cast(tuple[str, int, float], delivery.value)
         supply = self.world.supplies[region]
-        self.state.regions[region] = supply.with_delivery(self.state.regions[region], order)
+        self.state.regions[region] = supply.with_delivery(self.state.regions[region], batch, due_month)
 
 
 def region_share(scenario: Scenario, segment: Segment, region: str) -> float:

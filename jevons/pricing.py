@@ -5,9 +5,10 @@ Section 3 of the model, the scarcity price of section 5 and the user cost of sec
 
 from __future__ import annotations
 
-from math import exp, expm1, log1p
+from math import expm1, log1p
 
 from jevons.scenario import Scenario
+from jevons.stacks import PerWorld, exp, larger, smaller
 from jevons.units import HOURS_PER_YEAR, SECONDS_PER_HOUR, log_growth_per_month
 
 #: The rental price moves by no more, in logs, in one step; what is faster would overflow.
@@ -17,24 +18,24 @@ LARGEST_RENTAL = 1e12
 
 
 def unit_cost_usd_per_mtok(
-    gpu_seconds_per_mtok: float,
-    rental_usd_per_gpu_hour: float,
-    utilisation: float,
-    other_usd_per_mtok: float = 0.0,
-) -> float:
+    gpu_seconds_per_mtok: PerWorld,
+    rental_usd_per_gpu_hour: PerWorld,
+    utilisation: PerWorld,
+    other_usd_per_mtok: PerWorld = 0.0,
+) -> PerWorld:
     r"""Cost of a million tokens, USD/Mtok.
 
     .. math:: c = k w / u + \text{other}
 
     Parameters
     ----------
-    gpu_seconds_per_mtok : float, GPU-s/Mtok
+    gpu_seconds_per_mtok : array_like, shape (...), GPU-s/Mtok
         Compute intensity :math:`k`.
-    rental_usd_per_gpu_hour : float, USD/GPU-h
+    rental_usd_per_gpu_hour : array_like, shape (...), USD/GPU-h
         Price of compute :math:`w`, paid for idle time too.
-    utilisation : float
+    utilisation : array_like, shape (...)
         Share :math:`u > 0` of the time paid for that does the work.
-    other_usd_per_mtok : float, USD/Mtok
+    other_usd_per_mtok : array_like, shape (...), USD/Mtok
         Cost that is not compute.
 
     Examples
@@ -48,49 +49,49 @@ def unit_cost_usd_per_mtok(
 
 
 def target_log_price(
-    log_start_price: float,
-    pass_through: float,
-    log_cost_change: float,
-    drift: float = 0.0,
-    shortage: float = 0.0,
-) -> float:
+    log_start_price: PerWorld,
+    pass_through: PerWorld,
+    log_cost_change: PerWorld,
+    drift: PerWorld = 0.0,
+    shortage: PerWorld = 0.0,
+) -> PerWorld:
     r"""Logarithm of the price that a provider moves to.
 
     .. math:: \ln P^* = \ln P_0 + \rho (\ln c - \ln c_0) + \text{drift} + \text{shortage}
 
     Parameters
     ----------
-    log_start_price : float
+    log_start_price : array_like, shape (...)
         :math:`\ln P_0`, P in any unit.
-    pass_through : float
+    pass_through : array_like, shape (...)
         Share :math:`\rho` of a change in cost, in logs, that reaches the price.
-    log_cost_change : float
+    log_cost_change : array_like, shape (...)
         :math:`\ln c / c_0`.
-    drift, shortage : float
+    drift, shortage : array_like, shape (...)
         What the margin's trend and a shortage of compute add, in logs.
     """
     return log_start_price + pass_through * log_cost_change + drift + shortage
 
 
 def full_price_usd_per_mtok(
-    price_usd_per_mtok: float,
-    value_of_time_usd_per_s: float,
-    latency_s_per_mtok: float,
-    human_usd_per_mtok: float,
-) -> float:
+    price_usd_per_mtok: PerWorld,
+    value_of_time_usd_per_s: PerWorld,
+    latency_s_per_mtok: PerWorld,
+    human_usd_per_mtok: PerWorld,
+) -> PerWorld:
     r"""Generalised price a user pays for a million tokens: money, waiting, and the work around it, USD/Mtok.
 
     .. math:: P_{full} = P + v W + h
 
     Parameters
     ----------
-    price_usd_per_mtok : float, USD/Mtok
+    price_usd_per_mtok : array_like, shape (...), USD/Mtok
         Money price :math:`P`.
-    value_of_time_usd_per_s : float, USD/s
+    value_of_time_usd_per_s : array_like, shape (...), USD/s
         What a second of waiting costs the user, :math:`v`.
-    latency_s_per_mtok : float, s/Mtok
+    latency_s_per_mtok : array_like, shape (...), s/Mtok
         Waiting :math:`W` that comes with a million tokens.
-    human_usd_per_mtok : float, USD/Mtok
+    human_usd_per_mtok : array_like, shape (...), USD/Mtok
         Human and integration cost :math:`h`.
 
     References
@@ -155,31 +156,31 @@ def vendor_price_usd(cost_usd: float, gross_margin: float) -> float:
     return cost_usd / (1.0 - gross_margin)
 
 
-def rental_trend(scenario: Scenario, region: str, month: float) -> float:
+def rental_trend(scenario: Scenario, region: str, month: float) -> PerWorld:
     """Rental price of a region if only hardware progress moved it, USD/GPU-h."""
     fall = log_growth_per_month(scenario.trend.hardware_gain_per_year) * month
     return scenario.regions[region].rental.price_usd_per_gpu_hour * exp(-fall)
 
 
 def next_rental_usd_per_gpu_hour(
-    current: float,
-    speed_per_month: float,
-    utilisation: float,
-    normal: float,
-    floor: float,
+    current: PerWorld,
+    speed_per_month: PerWorld,
+    utilisation: PerWorld,
+    normal: PerWorld,
+    floor: PerWorld,
     step_months: float = 1.0,
-) -> float:
+) -> PerWorld:
     r"""Rental price of compute a step later: it rises while the fleet is fuller than normal, USD/GPU-h.
 
     .. math:: d \ln w = \kappa_p (u - u^*)\, dt, \qquad w \ge \text{floor}
 
     Parameters
     ----------
-    current, floor : float, USD/GPU-h
+    current, floor : array_like, shape (...), USD/GPU-h
         Rental price now, and the variable cost below which nobody rents out.
-    speed_per_month : float, 1/month
+    speed_per_month : array_like, shape (...), 1/month
         Speed :math:`\kappa_p \ge 0`.
-    utilisation, normal : float
+    utilisation, normal : array_like, shape (...)
         Need over what the fleet has (above 1 in a shortage), and where the price rests, :math:`u^*`.
     step_months : float, month
 
@@ -188,5 +189,5 @@ def next_rental_usd_per_gpu_hour(
     A step is limited to a factor of :math:`e^5`, so that no scenario overflows.
     """
     step = speed_per_month * (utilisation - normal) * step_months
-    moved = current * exp(min(max(step, -LARGEST_LOG_STEP), LARGEST_LOG_STEP))
-    return min(max(moved, floor, 1.0 / LARGEST_RENTAL), LARGEST_RENTAL)
+    moved = current * exp(smaller(larger(step, -LARGEST_LOG_STEP), LARGEST_LOG_STEP))
+    return smaller(larger(larger(moved, floor), 1.0 / LARGEST_RENTAL), LARGEST_RENTAL)

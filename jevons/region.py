@@ -6,13 +6,12 @@ Sections 5 and 6 of the model.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from math import inf, log
+from math import inf
 
 from jevons.fleet import (
     Fleet,
     Order,
     Power,
-    delivered,
     on_order_h100e,
     opening_fleet,
     order_of_month,
@@ -21,22 +20,22 @@ from jevons.fleet import (
     stock_h100e,
 )
 from jevons.pricing import next_rental_usd_per_gpu_hour, rental_trend
-from jevons.randomness import Draws
 from jevons.scenario import Scenario
+from jevons.stacks import PerWorld, every, larger, log, ratio
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RegionState:
     """What a region carries from month to month."""
 
-    rental_usd_per_gpu_hour: float
+    rental_usd_per_gpu_hour: PerWorld
     #: None for a fleet without limit.
     fleet: Fleet | None
     #: Share of the GPU-hours switched on that perfectly packed work would need.
-    packing: float = 1.0
+    packing: PerWorld = 1.0
     #: GPU-hours wanted over those allocated, in logs.
-    log_shortage: float = 0.0
-    peak_needs_h100e: tuple[float, ...] = ()
+    log_shortage: PerWorld = 0.0
+    peak_needs_h100e: tuple[PerWorld, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,15 +43,15 @@ class Capacity:
     """What a region has for a month, from its first day: deliveries of the month serve from the next."""
 
     #: H100-equivalents; inf is a fleet without limit.
-    installed_h100e: float
-    powered_h100e: float
+    installed_h100e: PerWorld
+    powered_h100e: PerWorld
     power: Power
-    rental_usd_per_gpu_hour: float
+    rental_usd_per_gpu_hour: PerWorld
 
     @property
     def is_limited(self) -> bool:
         """Whether there is a fleet that can be short."""
-        return self.powered_h100e < inf
+        return every(self.powered_h100e < inf)
 
 
 class RegionSupply:
@@ -64,6 +63,11 @@ class RegionSupply:
         self.gpus = scenario.gpus
         self.rental = scenario.regions[name].rental
         self.plan = scenario.regions[name].fleet
+
+    @property
+    def orders_gpus(self) -> bool:
+        """Whether the region orders at all."""
+        return self.plan is not None and self.plan.orders is not None
 
     def opening(self) -> RegionState:
         """The state before the first month."""
@@ -79,7 +83,7 @@ class RegionSupply:
             rental_usd_per_gpu_hour=state.rental_usd_per_gpu_hour,
         )
 
-    def available_h100e(self, state: RegionState, month: int) -> float:
+    def available_h100e(self, state: RegionState, month: int) -> PerWorld:
         """GPUs that are installed and powered; inf where the region has no fleet."""
         if state.fleet is None or self.plan is None:
             return inf
@@ -91,7 +95,7 @@ class RegionSupply:
             return Power(loaded_kw=0.0, idle_kw=0.0)
         return power_of(state.fleet, self.plan, self.gpus, month)
 
-    def on_order_h100e(self, state: RegionState) -> float:
+    def on_order_h100e(self, state: RegionState) -> PerWorld:
         """GPUs on order."""
         return 0.0 if state.fleet is None else on_order_h100e(state.fleet, self.gpus)
 
@@ -100,22 +104,22 @@ class RegionSupply:
         state: RegionState,
         month: int,
         *,
-        packing: float,
-        wanted: float,
-        allocated: float,
-        utilisation: float,
-        peak: float,
+        packing: PerWorld,
+        wanted: PerWorld,
+        allocated: PerWorld,
+        utilisation: PerWorld,
+        peak: PerWorld,
     ) -> RegionState:
         """The state that the next month finds: what was packed, what was short, where the rental price moves."""
         return replace(
             state,
             packing=packing,
-            log_shortage=log(max(wanted / allocated, 1.0)) if allocated > 0 else 0.0,
+            log_shortage=log(larger(ratio(wanted, allocated, otherwise=1.0), 1.0)),
             peak_needs_h100e=(*state.peak_needs_h100e, peak),
             rental_usd_per_gpu_hour=self._next_rental(state, month, utilisation),
         )
 
-    def _next_rental(self, state: RegionState, month: int, utilisation: float) -> float:
+    def _next_rental(self, state: RegionState, month: int, utilisation: PerWorld) -> PerWorld:
         trend = rental_trend(self.scenario, self.name, month + 1) / rental_trend(self.scenario, self.name, month)
         return next_rental_usd_per_gpu_hour(
             state.rental_usd_per_gpu_hour * trend,
@@ -125,8 +129,8 @@ class RegionSupply:
             self.rental.floor_usd_per_gpu_hour,
         )
 
-    def order(self, state: RegionState, month: int, draws: Draws) -> Order | None:
-        """What the region orders after a month, None when it orders nothing."""
+    def order(self, state: RegionState, month: int, luck: PerWorld) -> Order | None:
+        """What the region orders after a month, with its luck in the lead time; None where it never orders."""
         if state.fleet is None or self.plan is None:
             return None
         return order_of_month(
@@ -137,23 +141,23 @@ class RegionSupply:
             peak_needs=state.peak_needs_h100e,
             # The state is that of the month's end, and its rental price already the next month's.
             relative_rental=state.rental_usd_per_gpu_hour / rental_trend(self.scenario, self.name, month + 1),
-            draws=draws,
+            luck=luck,
         )
 
     def with_order(self, state: RegionState, order: Order) -> RegionState:
         """The state with one order more on its way."""
         assert state.fleet is not None, "only a region with a fleet orders"
-        return replace(state, fleet=replace(state.fleet, on_order=(*state.fleet.on_order, order)))
+        return replace(state, fleet=state.fleet.with_order(order, self.gpus))
 
-    def with_delivery(self, state: RegionState, order: Order) -> RegionState:
-        """The state after an order has come in."""
+    def with_delivery(self, state: RegionState, batch: int, due_month: float) -> RegionState:
+        """The state after a batch has come in, in the worlds in which it was due in that month."""
         assert state.fleet is not None, "only a region with a fleet orders"
-        return replace(state, fleet=delivered(state.fleet, order, self.gpus))
+        return replace(state, fleet=state.fleet.with_delivery(batch, due_month))
 
-    def order_usd(self, order: Order | None) -> float:
+    def order_usd(self, order: Order | None) -> PerWorld:
         """What an order costs at the purchase price."""
         return 0.0 if order is None else order.gpus * self.gpus[order.type].price_usd
 
-    def order_h100e(self, order: Order | None) -> float:
+    def order_h100e(self, order: Order | None) -> PerWorld:
         """Size of an order."""
         return 0.0 if order is None else order.gpus * self.gpus[order.type].h100e

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from statistics import NormalDist
 from typing import TYPE_CHECKING, Literal, TextIO, TypeAlias
@@ -440,6 +440,10 @@ class Labels:
         codes = np.array([numbers.setdefault(text, len(numbers)) for text in column], dtype=np.intp)
         return cls(tuple(numbers), codes)
 
+    def repeated(self, times: int) -> Labels:
+        """The column several times over."""
+        return Labels(self.texts, np.tile(self.codes, times))
+
     def holding(self, text: str | int) -> npt.NDArray[np.bool_]:
         """Whether each row holds a text, shape (rows,)."""
         return np.asarray(self.codes == (self.texts.index(text) if text in self.texts else -1))
@@ -450,6 +454,18 @@ class Labels:
     def tolist(self) -> list[str]:
         """The texts row by row."""
         return [self.texts[code] for code in self.codes]
+
+
+def _listed(column: Labels | npt.NDArray[np.intp]) -> list[str] | list[int]:
+    return column.tolist()
+
+
+def with_gaps(values: Floats) -> list[float | str]:
+    """A column of a file: numbers, and nothing for NaN."""
+    column: list[float | str] = values.tolist()
+    for position in np.flatnonzero(np.isnan(values)).tolist():
+        column[position] = ""
+    return column
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -485,6 +501,31 @@ class Series:
             unit=Labels.of(unit),
         )
 
+    @classmethod
+    def of_replications(cls, labels: Sequence[tuple[str, str, str, str, str, str]], values: Floats) -> Series:
+        """The same rows for each replication.
+
+        Parameters
+        ----------
+        labels : sequence of tuple, shape (rows,)
+            Arm, month, region, segment, metric and unit of each row.
+        values : ndarray, shape (replications, rows)
+        """
+        count, rows = values.shape
+        arm, month, region, segment, metric, unit = (
+            Labels.of(column).repeated(count) for column in zip(*labels, strict=True)
+        )
+        return cls(
+            arm=arm,
+            replication=np.repeat(np.arange(count), rows),
+            month=month,
+            region=region,
+            segment=segment,
+            metric=metric,
+            value=values.ravel(),
+            unit=unit,
+        )
+
     def __len__(self) -> int:
         return len(self.value)
 
@@ -517,7 +558,8 @@ class Series:
         """Write a line for each row: the shortest digits that give the number back, nothing for NaN."""
         writer = csv.writer(stream, lineterminator="\n")
         writer.writerow(COLUMNS)
-        writer.writerows((*row[:6], "" if math.isnan(row[6]) else row[6], row[7]) for row in self.rows())
+        columns = ((with_gaps if name == "value" else _listed)(getattr(self, name)) for name in COLUMNS)
+        writer.writerows(zip(*columns, strict=True))
 
     def to_pandas(self) -> pd.DataFrame:
         """The series as a data frame, months as dates."""
@@ -525,29 +567,3 @@ class Series:
 
         frame = pd.DataFrame({column: getattr(self, column).tolist() for column in COLUMNS})
         return frame.assign(month=pd.to_datetime(frame["month"]))
-
-
-@dataclass(slots=True)
-class SeriesBuilder:
-    """Rows of a series as they come; what is written is not changed again."""
-
-    _rows: list[Row] = field(default_factory=list)
-
-    def add(
-        self,
-        *,
-        arm: str,
-        replication: int,
-        month: str,
-        metric: str,
-        value: float,
-        unit: str,
-        region: str = "",
-        segment: str = "",
-    ) -> None:
-        """Append a figure of one month."""
-        self._rows.append((arm, replication, month, region, segment, metric, float(value), unit))
-
-    def build(self) -> Series:
-        """The series of the rows so far."""
-        return Series.of(self._rows)

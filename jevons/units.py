@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from math import log
+from jevons.stacks import PerWorld, log
 
 SECONDS_PER_MINUTE = 60.0
 SECONDS_PER_HOUR = 3600.0
@@ -19,12 +19,12 @@ TOKENS_PER_MTOK = 1e6
 KW_PER_MW = 1e3
 
 
-def log_growth_per_month(factor_per_year: float) -> float:
+def log_growth_per_month(factor_per_year: PerWorld) -> PerWorld:
     """Growth in logs each month, 1/month, of what multiplies by `factor_per_year` each year."""
     return log(factor_per_year) / MONTHS_PER_YEAR
 
 
-def month_average(weekday: float, weekend: float) -> float:
+def month_average(weekday: PerWorld, weekend: PerWorld) -> PerWorld:
     """Average over a week of a figure known for a weekday and for a day of the weekend."""
     days = WEEKDAYS_PER_WEEK + WEEKEND_DAYS_PER_WEEK
     return (WEEKDAYS_PER_WEEK * weekday + WEEKEND_DAYS_PER_WEEK * weekend) / days

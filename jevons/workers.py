@@ -43,8 +43,11 @@ class Workers:
     def map(
         self, work: Callable[[Job], Outcome], jobs: Sequence[Job], tell: Callable[[int], None] = lambda _: None
     ) -> list[Outcome]:
-        """The outcome of each job, in the order of the jobs; `tell` hears how many are done."""
-        if self._pool is None:
+        """The outcome of each job, in the order of the jobs; `tell` hears how many are done.
+
+        One job alone is done in this process.
+        """
+        if self._pool is None or len(jobs) < 2:
             return list(_told((work(job) for job in jobs), tell))
         with _interrupts_ignored():
             futures: list[Future[Outcome]] = [self._pool.submit(work, job) for job in jobs]

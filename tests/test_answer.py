@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from worlds import SERVING, arms_of, budget, compute, fleet, orders, rebound_of, region, segment, world
+from worlds import SERVING, arms_of, budget, compute, fleet, orders, rebound_of, region, segment, stack_of, world
 
 from jevons.answer import DrawnWorlds, Result, factors_of, headlines
 from jevons.ensemble import simulate
@@ -18,7 +18,7 @@ from jevons.units import DAYS_PER_MONTH
 
 def result_of(scenario: Scenario, replications: int = 1, **fields: Any) -> Result:
     """The result of a scenario whose replications are all alike."""
-    return Result(scenario=scenario, engine="closed_form", replications=(arms_of(scenario),) * replications, **fields)
+    return Result(scenario=scenario, engine="closed_form", stacks=(stack_of(scenario, replications),), **fields)
 
 
 def mixed(resource: str = "gpu_hours", **changes: Any) -> Scenario:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from itertools import pairwise
 from math import exp, log, pi, sqrt
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -12,9 +13,7 @@ from hypothesis import strategies as st
 from jevons.fleet import (
     Fleet,
     Order,
-    Vintage,
     allocation_h100e_per_month,
-    delivered,
     forecast_growth_per_month,
     lead_time_months,
     on_order_h100e,
@@ -36,10 +35,14 @@ GPUS = {
 DRAWS = Draws(seed=3, replication=0)
 #: 100 big ones until month 7, 30 small ones until month 12: 200 and 7.5 H100e.
 MIXED = Fleet(
-    vintages=(
-        Vintage(type="big", gpus=100.0, retires_month=7.0),
-        Vintage(type="small", gpus=30.0, retires_month=12.0),
-    )
+    types=("big", "small"),
+    gpus=np.array([100.0, 30.0]),
+    due_month=np.zeros(2),
+    retires_month=np.array([7.0, 12.0]),
+    is_installed=np.array([True, True]),
+)
+NOTHING = Fleet(
+    types=(), gpus=np.empty(0), due_month=np.empty(0), retires_month=np.empty(0), is_installed=np.empty(0, dtype=bool)
 )
 
 
@@ -64,18 +67,31 @@ def test_stock_and_retirement_by_hand():
 def test_a_delivery_joins_the_stock_and_leaves_the_order_book():
     order = Order(type="small", gpus=8.0, due_month=4.0)
     other = Order(type="big", gpus=3.0, due_month=6.0)
-    after = delivered(Fleet(vintages=MIXED.vintages, on_order=(order, other)), order, GPUS)
+    after = MIXED.with_order(order, GPUS).with_order(other, GPUS).with_delivery(2, 4.0)
 
-    assert after.on_order == (other,)
-    assert after.vintages[-1] == Vintage(type="small", gpus=8.0, retires_month=40.0)
+    assert after.is_installed.tolist() == [True, True, True, False]
+    assert (after.types[2], after.gpus[2], after.retires_month[2]) == ("small", 8.0, 40.0)
     assert on_order_h100e(after, GPUS) == 6.0
+    assert stock_h100e(after, GPUS, 0) == 207.5 + 2.0
 
 
 def test_of_two_orders_alike_one_delivery_takes_one():
     order = Order(type="big", gpus=3.0, due_month=6.0)
-    after = delivered(Fleet(vintages=(), on_order=(order, order)), order, GPUS)
+    after = NOTHING.with_order(order, GPUS).with_order(order, GPUS).with_delivery(0, 6.0)
 
-    assert after.on_order == (order,)
+    assert after.is_installed.tolist() == [True, False]
+
+
+def test_each_world_has_its_own_orders_and_gets_them_when_they_are_due():
+    """10 and 20 big ones due in months 4 and 5, and a third world that orders none."""
+    order = Order(type="big", gpus=np.array([10.0, 20.0, 0.0]), due_month=np.array([4.0, 5.0, 6.0]))
+    ordered = MIXED.with_order(order, GPUS)
+    delivered = ordered.with_delivery(2, 4.0)
+
+    assert ordered.awaited(2) == [4.0, 5.0]
+    assert delivered.awaited(2) == [5.0]
+    assert stock_h100e(delivered, GPUS, 4).tolist() == [227.5, 207.5, 207.5]
+    assert on_order_h100e(delivered, GPUS).tolist() == [0.0, 40.0, 0.0]
 
 
 @given(st.floats(0.2, 20.0), st.floats(0.0, 1e6))
@@ -95,7 +111,7 @@ def test_a_stock_that_did_not_grow_retires_evenly_over_its_life():
 def test_the_older_vintages_of_a_growing_stock_are_smaller():
     """At 3-fold a year, each vintage of 2.5 months is 3^(2.5/12) of the one before it."""
     fleet = opening_fleet(plan(growth_before_per_year=3.0), GPUS)
-    counts = [v.gpus for v in sorted(fleet.vintages, key=lambda v: v.retires_month)]
+    counts = fleet.gpus[np.argsort(fleet.retires_month)].tolist()
 
     assert [newer / older for older, newer in pairwise(counts)] == pytest.approx([3.0 ** (2.5 / 12.0)] * 19)
 
@@ -105,20 +121,19 @@ def test_the_opening_orders_keep_the_growth_through_the_lead_time(growth, lead):
     """Retirements are replaced too."""
     ordered = plan(growth_before_per_year=growth, orders=orders(lead_time=LeadTime(mean_months=float(lead))))
     fleet = opening_fleet(ordered, GPUS)
-    for order in fleet.on_order:
-        fleet = delivered(fleet, order, GPUS)
-    month = range(lead + 1)
-    # Deliveries fall half-way between two months.
-    stocks = [
-        stock_h100e(Fleet(vintages=tuple(v for v in fleet.vintages if v.retires_month - 50.0 <= m)), GPUS, m)
-        for m in month
-    ]
+    stocks = []
+    for month in range(lead + 1):
+        # Deliveries fall half-way between two months.
+        for batch in range(20, fleet.batches):
+            fleet = fleet.with_delivery(batch, month - 0.5)
+        stocks.append(stock_h100e(fleet, GPUS, month))
 
-    assert stocks == pytest.approx([200.0 * growth ** (m / 12.0) for m in month])
+    assert stocks == pytest.approx([200.0 * growth ** (month / 12.0) for month in range(lead + 1)])
+    assert fleet.is_installed.all()
 
 
 def test_without_orders_nothing_is_on_order():
-    assert opening_fleet(plan(growth_before_per_year=3.0), GPUS).on_order == ()
+    assert opening_fleet(plan(growth_before_per_year=3.0), GPUS).is_installed.all()
 
 
 # Power.
@@ -181,12 +196,12 @@ def test_a_need_of_nothing_is_forecast_to_stay():
 def order(fleet: Fleet = MIXED, needs: tuple[float, ...] = (300.0,), month: float = 1.0, **changes) -> Order | None:
     """What is ordered in a month."""
     buyer = plan(orders=orders(**changes))
-    return order_of_month(fleet, buyer, GPUS, month=month, peak_needs=needs, draws=DRAWS)
+    return order_of_month(fleet, buyer, GPUS, month=month, peak_needs=needs, luck=0.5)
 
 
 def test_an_order_by_hand():
     """In month 1 for month 6: 1.2 x 300 - 207.5 - 0.7 x 20 = 138.5 H100e, 40 % of it, in GPUs of 2."""
-    fleet = Fleet(vintages=MIXED.vintages, on_order=(Order(type="big", gpus=10.0, due_month=2.0),))
+    fleet = MIXED.with_order(Order(type="big", gpus=10.0, due_month=2.0), GPUS)
     placed = order(fleet, headroom=1.2, supply_line_weight=0.7, adjustment_per_month=0.4)
 
     assert placed is not None
@@ -197,7 +212,7 @@ def test_an_order_by_hand():
 def test_an_order_answers_the_rental_price():
     """Rental 1.5 times its trend at a response of 2: the target of 360 becomes 2.25 x 360 = 810, less 207.5."""
     buyer = plan(orders=orders(headroom=1.2, rental_response=2.0))
-    placed = order_of_month(MIXED, buyer, GPUS, month=1.0, peak_needs=(300.0,), relative_rental=1.5, draws=DRAWS)
+    placed = order_of_month(MIXED, buyer, GPUS, month=1.0, peak_needs=(300.0,), relative_rental=1.5, luck=0.5)
 
     assert placed is not None
     assert placed.gpus == pytest.approx((810.0 - 207.5) / 2.0)
@@ -220,12 +235,21 @@ def test_an_order_foresees_the_growth_until_it_comes():
 
 
 def test_whoever_has_enough_orders_nothing():
-    assert order(needs=(150.0,)) is None
-    assert order_of_month(MIXED, plan(), GPUS, month=1.0, peak_needs=(1e6,), draws=DRAWS) is None
+    placed = order(needs=(150.0,))
+
+    assert placed is not None
+    assert placed.gpus == 0.0
+
+
+def test_a_region_without_orders_never_orders():
+    assert order_of_month(MIXED, plan(), GPUS, month=1.0, peak_needs=(1e6,), luck=0.5) is None
 
 
 def test_an_allocation_of_nothing_is_an_export_ban():
-    assert order(allocation_per_month=0.0) is None
+    placed = order(allocation_per_month=0.0)
+
+    assert placed is not None
+    assert placed.gpus == 0.0
 
 
 def test_the_allocation_grows_by_the_year():
@@ -243,20 +267,20 @@ def test_the_allocation_grows_by_the_year():
 
 
 def test_a_lead_time_without_spread_is_its_mean():
-    assert lead_time_months(LeadTime(mean_months=7.5), DRAWS) == 7.5
+    assert lead_time_months(LeadTime(mean_months=7.5), 0.3) == 7.5
 
 
 @pytest.mark.parametrize("cv", [0.3, 0.6, 1.0])
 def test_lead_times_have_the_mean_and_spread_they_are_given(cv):
     """4,000 draws: the mean within 3.9 standard errors and 0.2 % of the approximation, the spread within 8 %."""
     n = 4000
-    months = [lead_time_months(LeadTime(mean_months=6.0, cv=cv), DRAWS.at("order", i)) for i in range(n)]
-    mean = sum(months) / n
-    spread = sqrt(sum((m - mean) ** 2 for m in months) / (n - 1)) / mean
+    months = lead_time_months(LeadTime(mean_months=6.0, cv=cv), DRAWS.uniform("lead time", n))
+    mean = months.mean()
+    spread = months.std(ddof=1) / mean
 
     assert mean == pytest.approx(6.0, abs=6.0 * (3.9 * cv / sqrt(n) + 0.002))
     assert spread == pytest.approx(cv, rel=0.08)
-    assert min(months) >= 0.0
+    assert months.min() >= 0.0
 
 
 # The delay law.

@@ -739,10 +739,9 @@ def test_the_arms_share_the_lead_times_of_their_orders(monkeypatch):
     leads: dict[int, set[float]] = {}
     order = RegionSupply.order
 
-    def noted(self, state, month, draws):
-        placed = order(self, state, month, draws)
-        if placed is not None:
-            leads.setdefault(month, set()).add(placed.due_month - month)
+    def noted(self, state, month, luck):
+        placed = order(self, state, month, luck)
+        leads.setdefault(month, set()).add(float(placed.due_month[0]) - month)
         return placed
 
     monkeypatch.setattr(RegionSupply, "order", noted)

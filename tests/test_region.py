@@ -8,11 +8,8 @@ import pytest
 from worlds import GPU, fleet, orders, region, world
 
 from jevons.fleet import Order
-from jevons.randomness import Draws
 from jevons.region import RegionSupply
 from jevons.scenario import Region, Trend
-
-DRAWS = Draws(seed=5, replication=0)
 
 
 def supply(here: Region, hardware: float = 1.0) -> RegionSupply:
@@ -32,7 +29,7 @@ def test_a_region_without_a_fleet_has_no_limit_and_no_power():
 
     assert (has.installed_h100e, has.powered_h100e, has.is_limited) == (inf, inf, False)
     assert has.power.energy_mwh(busy_gpu_hours=5.0, idle_gpu_hours=7.0) == 0.0
-    assert one.order(closed(one), 0, DRAWS) is None
+    assert one.order(closed(one), 0, 0.5) is None
     assert one.on_order_h100e(one.opening()) == 0.0
 
 
@@ -79,7 +76,7 @@ def test_an_order_is_on_its_way_until_it_is_delivered():
     """A peak of 90 at a headroom of 1.1 is 39 more than the 60 there are: 26 GPUs of 1.5."""
     one = supply(region(fleet(40.0, orders=orders(4.0))))
     state = closed(one, peak=90.0)
-    order = one.order(state, 0, DRAWS)
+    order = one.order(state, 0, 0.5)
 
     assert order == Order(type="gpu", gpus=pytest.approx(26.0), due_month=4.0)
     assert one.order_h100e(order) == pytest.approx(39.0)
@@ -87,6 +84,7 @@ def test_an_order_is_on_its_way_until_it_is_delivered():
     assert one.order_h100e(None) == 0.0
     waiting = one.with_order(state, order)
     assert one.on_order_h100e(waiting) == pytest.approx(39.0)
-    there = one.with_delivery(waiting, order)
+    assert waiting.fleet is not None
+    there = one.with_delivery(waiting, waiting.fleet.batches - 1, 4.0)
     assert one.on_order_h100e(there) == 0.0
     assert one.capacity(there, 5).installed_h100e == pytest.approx(99.0, rel=0.05)

@@ -17,7 +17,6 @@ from jevons.results import (
     UNCLEAR_DENOMINATOR,
     Estimate,
     Series,
-    SeriesBuilder,
     bootstrap_ratio_of_means,
     ratio_of_means,
     share,
@@ -324,14 +323,14 @@ class TestShare:
 
 @pytest.fixture
 def series():
-    builder = SeriesBuilder()
-    for month, price in (("2025-01-01", 26.25), ("2025-02-01", 0.96)):
-        builder.add(
-            arm="shock", replication=3, month=month, metric="price", value=price, unit="USD/Mtok", segment="reasoning"
-        )
-    builder.add(arm="baseline", replication=4, month="2025-02-01", metric="nodes", value=227, unit="1", region="china")
-    builder.add(arm="shock", replication=5, month="2025-02-01", metric="ttft", value=math.nan, unit="s")
-    return builder.build()
+    return Series.of(
+        [
+            ("shock", 3, "2025-01-01", "", "reasoning", "price", 26.25, "USD/Mtok"),
+            ("shock", 3, "2025-02-01", "", "reasoning", "price", 0.96, "USD/Mtok"),
+            ("baseline", 4, "2025-02-01", "china", "", "nodes", 227.0, "1"),
+            ("shock", 5, "2025-02-01", "", "", "ttft", math.nan, "s"),
+        ]
+    )
 
 
 class TestSeries:
@@ -351,6 +350,17 @@ class TestSeries:
         assert series.select(arm="shock", month="2025-02-01").replication.tolist() == [3, 5]
         assert series.select(replication=4).metric.tolist() == ["nodes"]
         assert series.select(region="china", unit="1", segment="").value.tolist() == [227]
+
+    def test_rows_that_are_alike_in_all_replications_are_named_once(self):
+        labels = [("shock", "2025-01-01", "", "", "price", "1"), ("shock", "2025-02-01", "", "", "usage", "2")]
+        series = Series.of_replications(labels, np.array([[3.0, 5.0], [7.0, 11.0]]))
+
+        assert list(series.rows()) == [
+            ("shock", 0, "2025-01-01", "", "", "price", 3.0, "1"),
+            ("shock", 0, "2025-02-01", "", "", "usage", 5.0, "2"),
+            ("shock", 1, "2025-01-01", "", "", "price", 7.0, "1"),
+            ("shock", 1, "2025-02-01", "", "", "usage", 11.0, "2"),
+        ]
 
     def test_what_does_not_occur_selects_nothing(self, series):
         assert len(series.select(metric="prices")) == 0
@@ -390,7 +400,7 @@ class TestSeries:
 
     def test_an_empty_series_is_a_head_without_rows(self):
         stream = io.StringIO()
-        empty = SeriesBuilder().build()
+        empty = Series.of([])
         empty.to_csv(stream)
 
         assert stream.getvalue() == ",".join(COLUMNS) + "\n"
@@ -399,12 +409,13 @@ class TestSeries:
 
     def test_a_series_of_many_rows_is_quick(self):
         """200,000 rows built and a hundred selections, in a time that quadratic work could not keep."""
-        builder = SeriesBuilder()
         months = [f"{2000 + year}-{month:02}-01" for year in range(10) for month in range(1, 13)]
-        for replication in range(1667):
-            for value, month in enumerate(months):
-                builder.add(arm="shock", replication=replication, month=month, metric="price", value=value, unit="1")
-        series = builder.build()
+        rows = [
+            ("shock", replication, month, "", "", "price", value, "1")
+            for replication in range(1667)
+            for value, month in enumerate(months)
+        ]
+        series = Series.of(rows)
 
         assert len(series) == 200_040
         for month in months:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from worlds import arms_of
+from worlds import stack_of
 
 from jevons.answer import Result
 from jevons.scenario import Scenario, load
@@ -70,7 +70,7 @@ def deepseek() -> Scenario:
 @pytest.fixture(scope="module")
 def result(deepseek) -> Result:
     """One replication of the main scenario, served in closed form."""
-    return Result(scenario=deepseek, engine="closed_form", replications=(arms_of(deepseek),))
+    return Result(scenario=deepseek, engine="closed_form", stacks=(stack_of(deepseek),))
 
 
 def test_the_baseline_is_anchored_to_what_was_observed(result):

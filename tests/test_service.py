@@ -10,7 +10,7 @@ from worlds import SERVING, WORKLOAD, arms_of, fleet, region, segment, world
 
 from jevons.market import SegmentMarket
 from jevons.months import SegmentMonth
-from jevons.service import computed_month, day_factor, days_to_serve, requests_of, served_month
+from jevons.service import computed_month, day_factor, days_to_serve, requests_of, served_month, single_days
 from jevons.serving import ServedDay
 from jevons.serving.interface import Latencies, StreamLatencies
 from jevons.units import month_average
@@ -95,8 +95,10 @@ def test_a_week_of_weekdays_and_weekends_is_the_month():
 
 def test_the_streams_of_a_day_carry_the_usage_and_its_compute():
     """3e9 tokens are 2.5 million requests of 1200; half the intensity of the start is half the weight."""
-    months = [month("chat", 3e9, 0.5 * AT_START), month("code", 5e9, AT_START)]
-    weekday, weekend = days_to_serve(TALKING, list(zip(MARKETS, months, strict=True)), 640.0)
+    months = [month("chat", np.array([3e9]), 0.5 * AT_START), month("code", np.array([5e9]), AT_START)]
+    days = days_to_serve(TALKING, list(zip(MARKETS, months, strict=True)), 640.0)
+    assert days is not None
+    weekday, weekend = single_days(days, worlds=1)
     first, second = weekday.streams
 
     assert (weekday.weekend, weekend.weekend) == (False, True)
@@ -110,15 +112,31 @@ def test_the_streams_of_a_day_carry_the_usage_and_its_compute():
 def test_the_weights_of_a_stream_are_its_compute_over_the_nodes_own():
     """4 GPUs by 25,000 prompt tokens a second are 160 GPU-s a million; a step of 0.03 s by 200, and 2e-5, 680."""
     months = [month("chat", 3e9, AT_START)]
-    weekday, _ = days_to_serve(TALKING, [(MARKETS[0], months[0])], 640.0)
+    days = days_to_serve(TALKING, [(MARKETS[0], months[0])], 640.0)
 
-    assert weekday.streams[0].input_weight == pytest.approx(110.0 / 160.0)
-    assert weekday.streams[0].output_weight == pytest.approx(560.0 / 680.0)
+    assert days is not None
+    assert days.streams[0].input_weight == pytest.approx(110.0 / 160.0)
+    assert days.streams[0].output_weight == pytest.approx(560.0 / 680.0)
+
+
+def test_a_stack_of_days_is_the_days_of_its_worlds():
+    """Two worlds: the weekdays of both, then the weekends of both, each with its own load and nodes."""
+    months = [month("chat", np.array([3e9, 9e9]), AT_START), month("code", np.array([5e9, 7e9]), AT_START)]
+    days = days_to_serve(TALKING, list(zip(MARKETS, months, strict=True)), np.array([640.0, 320.0]))
+    assert days is not None
+    single = single_days(days, worlds=2)
+
+    assert [day.weekend for day in single] == [False, False, True, True]
+    assert [day.available_nodes for day in single] == [160.0, 80.0, 160.0, 80.0]
+    assert [day.streams[0].requests_per_day for day in single] == pytest.approx(
+        [2.5e6 * 7.0 / 6.2, 7.5e6 * 7.0 / 6.2, 2.5e6 * 4.2 / 6.2, 7.5e6 * 4.2 / 6.2]
+    )
+    assert {type(stream.input_weight) for day in single for stream in day.streams} == {float}
 
 
 def test_without_a_serving_table_no_day_is_served():
-    assert days_to_serve(world(), [(MARKETS[0], month("chat", 3e9, 245.0))], 640.0) == ()
-    assert days_to_serve(TALKING, [], 640.0) == ()
+    assert days_to_serve(world(), [(MARKETS[0], month("chat", 3e9, 245.0))], 640.0) is None
+    assert days_to_serve(TALKING, [], 640.0) is None
 
 
 def test_a_served_month_by_hand():
@@ -154,7 +172,7 @@ def test_latency_is_that_of_a_request_of_mean_length_and_unknown_where_nothing_w
     """0.5 s to the first token and 300 of 0.02 s."""
     served = served_month((day([10.0]), day([5.0])), MARKETS, SERVING, available_h100e=150.0)
 
-    assert served.latency_s == pytest.approx({"chat": 6.5})
+    assert served.latency_s == pytest.approx({"chat": 6.5, "code": nan}, nan_ok=True)
 
 
 def test_without_queues_work_takes_what_it_computes_up_to_what_there_is():

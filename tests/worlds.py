@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from jevons.model import run_arms
-from jevons.months import Month
+from jevons.model import run_arms, run_stack
+from jevons.months import Month, Stack
 from jevons.rebound import rebound
 from jevons.scenario import (
     Arm,
@@ -126,6 +126,11 @@ def world(
         regions=regions or {"here": region()},
         serving=serving,
     )
+
+
+def stack_of(scenario: Scenario, replications: int = 1) -> Stack:
+    """A stack of replications of a scenario that are all like its first, in closed form."""
+    return run_stack(scenario.central(), [0] * replications, "closed_form")
 
 
 def arms_of(scenario: Scenario, engine: str = "closed_form", **paths: Any) -> Arms:

@@ -39,7 +39,7 @@ def summary_json(result: Result) -> dict[str, Any]:
         "digest": scenario.digest,
         "engine": result.engine,
         "seed": scenario.run.seed,
-        "replications": len(result.replications),
+        "replications": result.replication_count,
         "draws": 0 if result.draws is None else result.draws.count,
         "confidence": scenario.run.confidence,
         "resource": scenario.run.resource,

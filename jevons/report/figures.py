@@ -12,14 +12,15 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
-from jevons.answer import Result, usage_mean
+from jevons.answer import Result, installed_h100e, usage_mean
 from jevons.months import Month
 from jevons.randomness import Floats
 from jevons.rebound import rebound
 from jevons.report import words
 from jevons.report.numbers import COUNTS, SI, number, percents, scale_of
-from jevons.report.rows import month_before, weighted_mean
+from jevons.report.rows import month_before
 from jevons.scenario import ARMS, Arm
+from jevons.stacks import PerWorld, ratio
 from jevons.units import HOURS_PER_DAY
 
 if TYPE_CHECKING:
@@ -143,7 +144,7 @@ def _consumption(panel: Axes, result: Result) -> None:
 
 
 def _fleet(panel: Axes, result: Result) -> None:
-    lines: list[tuple[str, Arm, Style, str, Callable[[Month], float]]] = [
+    lines: list[tuple[str, Arm, Style, str, Callable[[Month], PerWorld]]] = [
         ("installed, without", "baseline", DASHED, ARM_COLOURS["baseline"], _installed),
         ("installed, with", "shock", "-", ARM_COLOURS["shock"], _installed),
         ("on order, with", "shock", DOTTED, "#777777", _on_order),
@@ -257,7 +258,9 @@ _End: TypeAlias = tuple[float, str, str]
 _PAIR: tuple[Arm, Arm] = ("baseline", "shock")
 
 
-def _by_segment(panel: Axes, result: Result, value: Callable[..., float], *arguments: str, factor: float = 1.0) -> None:
+def _by_segment(
+    panel: Axes, result: Result, value: Callable[..., PerWorld], *arguments: str, factor: float = 1.0
+) -> None:
     ends: list[_End] = []
     for name, colour in zip(_served(result), cycle(COLOURS), strict=False):
         for arm, style in zip(_PAIR, (DASHED, "-"), strict=True):
@@ -269,7 +272,7 @@ def _by_segment(panel: Axes, result: Result, value: Callable[..., float], *argum
 
 
 def _served(result: Result) -> list[str]:
-    served = {s.segment for s in result.replications[0]["shock"][-1].segments if s.is_served}
+    served = {s.segment for s in result.stacks[0].arms["shock"][-1].segments if s.is_served}
     return [name for name in result.scenario.segments if name in served]
 
 
@@ -283,41 +286,42 @@ def _calendar() -> Any:
     return import_module("matplotlib.dates")
 
 
-def _path(result: Result, arm: Arm, value: Callable[..., float], *arguments: str) -> Floats:
+def _path(result: Result, arm: Arm, value: Callable[..., PerWorld], *arguments: str) -> Floats:
     """Mean over the replications of a figure in each month, shape (months,)."""
-    paths = [[value(month, *arguments) for month in path[arm]] for path in result.replications]
-    return np.asarray(np.mean(paths, axis=0), dtype=np.float64)
+    paths = [stack.paths(arm, lambda month: value(month, *arguments)) for stack in result.stacks]
+    return np.asarray(np.concatenate(paths).mean(axis=0))
 
 
-def _installed(month: Month) -> float:
-    return sum((region.installed_h100e or 0.0 for region in month.regions), 0.0)
+def _installed(month: Month) -> PerWorld:
+    return installed_h100e(month.regions)
 
 
-def _on_order(month: Month) -> float:
-    return sum((region.on_order_h100e for region in month.regions), 0.0)
+def _on_order(month: Month) -> PerWorld:
+    return sum(region.on_order_h100e for region in month.regions)
 
 
-def _mean_need(month: Month) -> float:
-    return sum((region.wanted_gpu_hours_per_day for region in month.regions), 0.0) / HOURS_PER_DAY
+def _mean_need(month: Month) -> PerWorld:
+    return sum(region.wanted_gpu_hours_per_day for region in month.regions) / HOURS_PER_DAY
 
 
-def _usage_mean(month: Month, segment: str, name: str) -> float:
+def _usage_mean(month: Month, segment: str, name: str) -> PerWorld:
     parts = [s for s in month.segments if s.segment == segment]
     return usage_mean(parts, name) if parts else float("nan")
 
 
-def _tokens(month: Month, segment: str) -> float:
+def _tokens(month: Month, segment: str) -> PerWorld:
     parts = [s.tokens_per_day for s in month.segments if s.segment == segment]
     return sum(parts) if parts else float("nan")
 
 
-def _latency_s(month: Month, stage: str, statistic: str) -> float:
-    """Mean of the hours of the weekdays, by their requests."""
+def _latency_s(month: Month, stage: str, statistic: str) -> PerWorld:
+    """Mean of the hours of the weekdays, by their requests; NaN where none is known."""
     days = [region.days[0] for region in month.regions if region.days]
-    hourly = [value for day in days for value in getattr(getattr(day, stage), statistic).tolist()]
-    requests = [value for day in days for value in day.requests.sum(axis=1).tolist()]
-    mean = weighted_mean(hourly, requests)
-    return float("nan") if mean is None else mean
+    if not days:
+        return float("nan")
+    hourly = np.concatenate([getattr(getattr(day, stage), statistic) for day in days], axis=-1)
+    requests = np.concatenate([day.requests.sum(axis=-1) for day in days], axis=-1) * np.isfinite(hourly)
+    return ratio((requests * np.nan_to_num(hourly)).sum(axis=-1), requests.sum(axis=-1), otherwise=float("nan"))
 
 
 def _path_at_centre(result: Result) -> Floats:

@@ -69,7 +69,7 @@ def rows(result: Result) -> list[Row]:
 def priced_segments(result: Result) -> list[str]:
     """Served segments, those that the shock reaches most first."""
     shock = result.scenario.central().shock
-    served = {s.segment for s in result.replications[0]["shock"][-1].segments if s.is_served}
+    served = {s.segment for s in result.stacks[0].arms["shock"][-1].segments if s.is_served}
     reach = {} if shock is None else shock.segment_reach
     ranked = sorted(served, key=lambda name: (-reach.get(name, 1.0), list(result.scenario.segments).index(name)))
     return ranked[:MOST_PRICES]
@@ -87,7 +87,7 @@ def _totals(result: Result) -> Iterator[Row]:
 
 
 def _row(result: Result, name: str, label: str, unit: str, prefixes: Prefixes, factor: float = 1.0) -> Row:
-    before = result.replications[0]["baseline"][month_before(result)]
+    before = result.stacks[0].arms["baseline"][month_before(result)]
     change, drawn = result.headline_change(name)
     exists = name in headlines(before)
     return Row(
@@ -122,7 +122,7 @@ def _waiting(result: Result) -> Row | None:
 
 
 def _mean_p95_ttft_s(result: Result, arm: Arm, month: int, segment: str) -> float | None:
-    values = [p95_ttft_s(path[arm][month], segment) for path in result.replications]
+    values = [p95_ttft_s(one, segment) for one in result.months_of_replications(arm, month)]
     known = [value for value in values if value is not None]
     return sum(known) / len(known) if known else None
 

@@ -53,7 +53,7 @@ def setting(result: Result) -> str:
     drawn = f", {result.draws.count} draws" if result.draws is not None else ", no draws"
     return (
         f"{result.months[-1]:%B %Y}, {_counted(since, 'month')} since the shock · "
-        f"{len(result.replications)} replications{drawn} · seed {run.seed} · engine {result.engine}"
+        f"{result.replication_count} replications{drawn} · seed {run.seed} · engine {result.engine}"
     )
 
 
@@ -67,7 +67,7 @@ def width(result: Result) -> str:
     share = f"{100 * result.scenario.run.confidence:g} %"
     if result.draws is not None:
         return f"median [{share}] of draws"
-    return f"[{share}, noise of {len(result.replications)} replications]"
+    return f"[{share}, noise of {result.replication_count} replications]"
 
 
 # The rebound.
@@ -78,7 +78,7 @@ def rebound_sentences(result: Result) -> list[str]:
     at_centre, drawn = result.rebound, result.drawn
     if at_centre.value is None:
         return [f"Not defined: with usage held, the shock saves no {resource(result)}."]
-    noise = f"over {len(result.replications)} replications"
+    noise = f"over {result.replication_count} replications"
     if drawn is None or drawn.value is None:
         answer = f"{_taken_back(result, at_centre.value)}, {noise}: {_regime_words(result, at_centre)}."
         return [answer, _log_sentence(at_centre)]

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
+from jevons.randomness import Floats
 from jevons.scenario.fields import Distribution, Table
 from jevons.scenario.keys import KeyPath, written_key
 from jevons.scenario.structure import table_of
@@ -56,7 +57,7 @@ def _is_numeric(value: object) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
-def resolved(table: AnyTable, values: dict[str, float], prefix: str = "") -> AnyTable:
+def resolved(table: AnyTable, values: dict[str, float | Floats], prefix: str = "") -> AnyTable:
     """The table with a number for each distribution: that of `values`, which is taken out of it, or its median."""
     changes: dict[str, Any] = {}
     held = table.__dict__
@@ -68,10 +69,10 @@ def resolved(table: AnyTable, values: dict[str, float], prefix: str = "") -> Any
     return table.model_copy(update=changes) if changes else table
 
 
-def _resolved_value(value: Any, values: dict[str, float], key: str) -> Any:
+def _resolved_value(value: Any, values: dict[str, float | Floats], key: str) -> Any:
     if isinstance(value, Distribution):
         number = values.pop(key, None)
-        return value.central if number is None else float(number)
+        return value.central if number is None else float(number) if isinstance(number, int) else number
     if isinstance(value, Table):
         return resolved(value, values, f"{key}.")
     if isinstance(value, dict):

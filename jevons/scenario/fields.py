@@ -299,8 +299,8 @@ def _uncertain_json_schema(schema: core_schema.CoreSchema, json_schema_of: GetJs
 
 UNCERTAIN = GetPydanticSchema(_uncertain_schema, _uncertain_json_schema)
 
-#: A number that the scenario may give as a distribution.  `Scenario.at` puts a number in its place
-#: before anything is computed, which is why it counts as a float everywhere else.
+#: A number that the scenario may give as a distribution.  `Scenario.at` puts a number in its place, or those of a
+#: stack of worlds, before anything is computed, which is why it counts as a float everywhere else.
 Uncertain = Annotated[float, UNCERTAIN]
 
 

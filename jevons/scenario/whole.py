@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from jevons.errors import Problem, ScenarioError, UsageError
+from jevons.randomness import Floats
 from jevons.scenario.classes import ScenarioTables
 from jevons.scenario.contents import plain, resolved, without
 from jevons.scenario.keys import path_of
@@ -21,10 +22,11 @@ CHANGES = "replace"
 class Scenario(ScenarioTables):
     """A whole scenario, checked."""
 
-    def at(self, values: Mapping[str, float]) -> Scenario:
+    def at(self, values: Mapping[str, float | Floats]) -> Scenario:
         """The scenario with these numbers for its uncertain inputs, and the medians of all others.
 
-        The numbers are not checked again: draws of a distribution are in the range of its field.
+        With arrays of shape (worlds,) it is a stack of scenarios, alike in all else.  The numbers are not checked
+        again: draws of a distribution are in the range of its field.
 
         Raises
         ------

@@ -2,11 +2,14 @@
 
 Whatever signal it answers, its decisions follow from the requests alone and not from how they fare; so the
 plan of a day is known before the day is served.
+
+A leading shape (...) is that of a stack of days, whose loads differ and whose rule is the same; () is one day.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import reduce
 from math import ceil, inf
 
 import numpy as np
@@ -15,6 +18,7 @@ import numpy.typing as npt
 from jevons.randomness import Floats
 from jevons.scenario import Autoscaler, Serving
 from jevons.serving.sizing import Load, nodes_needed
+from jevons.stacks import PerWorld
 from jevons.units import SECONDS_PER_HOUR, SECONDS_PER_MINUTE
 
 #: Hours closer than this are the same time; decisions are minutes apart.
@@ -32,33 +36,37 @@ class NodePlan:
     hours: int
     interval_h: float
     delay_h: float
-    #: Nodes wanted, without and with the limit of available nodes, shape (decisions,).
+    #: Nodes wanted, without and with the limit of available nodes, shape (..., decisions).
     desired: Floats
     limited: Floats
 
     def nodes_at(self, times_h: Floats) -> Floats:
-        """Nodes on at some times, shape of `times_h`."""
+        """Nodes on at some times, shape (..., times)."""
         oldest, newest = self.decisions_at(times_h - self.delay_h), self.decisions_at(times_h)
         in_force = range(int((newest - oldest).max(initial=0)) + 1)
-        return np.asarray(np.minimum.reduce([self.limited[np.minimum(oldest + later, newest)] for later in in_force]))
+        return reduce(np.minimum, (self.limited[..., np.minimum(oldest + later, newest)] for later in in_force))
 
     def decisions_at(self, times_h: Floats) -> npt.NDArray[np.intp]:
         """Numbers of the decisions in force at some times; the first was in force before the day."""
         numbers = np.floor((times_h + SAME_TIME_H) / self.interval_h).astype(np.intp)
-        return np.asarray(np.clip(numbers, 0, len(self.limited) - 1))
+        return np.asarray(np.clip(numbers, 0, self.limited.shape[-1] - 1))
 
     def times_h(self) -> Floats:
         """Times at which the number of nodes may change, the first of them 0, rising."""
-        starts = self.interval_h * np.arange(float(len(self.limited)))
+        starts = self._starts_h
         times = np.unique(np.concatenate([starts, starts + self.delay_h])) if self.delay_h else starts
         return np.asarray(times[times < self.hours])
 
+    @property
+    def _starts_h(self) -> Floats:
+        return self.interval_h * np.arange(float(self.limited.shape[-1]))
+
     def hourly_desired(self) -> Floats:
-        """Nodes wanted, averaged over each hour, shape (hours,)."""
+        """Nodes wanted, averaged over each hour, shape (..., hours)."""
         return self._hourly(self.desired)
 
     def hourly_nodes(self) -> Floats:
-        """Nodes on, averaged over each hour, shape (hours,)."""
+        """Nodes on, averaged over each hour, shape (..., hours)."""
         if not self.delay_h:
             return self._hourly(self.limited)
         times = self.times_h()
@@ -67,37 +75,40 @@ class NodePlan:
     def _hourly(self, decided: Floats) -> Floats:
         per_hour = _whole_decisions_per_hour(self.interval_h)
         if per_hour is None:
-            return hourly_means(self.interval_h * np.arange(float(len(decided))), decided, self.hours)
-        return np.asarray(decided.reshape(self.hours, per_hour).mean(axis=1))
+            return hourly_means(self._starts_h, decided, self.hours)
+        return np.asarray(decided.reshape(*decided.shape[:-1], self.hours, per_hour).mean(axis=-1))
 
 
-def plan_of_load(serving: Serving, hourly_load: Load, available_nodes: float) -> NodePlan:
+def plan_of_load(serving: Serving, hourly_load: Load, available_nodes: PerWorld) -> NodePlan:
     """Plan for a load that is known hour by hour, as a forecast or because it is what will be measured."""
     coming = interval_means(serving.autoscaler, nodes_needed(serving, hourly_load))
-    # A measurement looks back over one interval; before the first there is none, and its own must do.
-    signal = coming if serving.autoscaler.signal == "forecast" else np.concatenate([coming[:1], coming[:-1]])
-    return _plan(serving, signal, len(hourly_load.decode_tokens_per_s), available_nodes)
+    signal = coming if serving.autoscaler.signal == "forecast" else _one_interval_later(coming)
+    return _plan(serving, signal, hourly_load.decode_tokens_per_s.shape[-1], available_nodes)
 
 
-def plan_of_measurements(serving: Serving, interval_load: Load, hours: int, available_nodes: float) -> NodePlan:
+def plan_of_measurements(serving: Serving, interval_load: Load, hours: int, available_nodes: PerWorld) -> NodePlan:
     """Plan that answers, at each decision, the load that came in the interval before it."""
-    coming = nodes_needed(serving, interval_load)
-    return _plan(serving, np.concatenate([coming[:1], coming[:-1]]), hours, available_nodes)
+    return _plan(serving, _one_interval_later(nodes_needed(serving, interval_load)), hours, available_nodes)
 
 
-def _plan(serving: Serving, signal: Floats, hours: int, available_nodes: float) -> NodePlan:
+def _one_interval_later(coming: Floats) -> Floats:
+    # A measurement looks back over one interval; before the first there is none, and its own must do.
+    return np.concatenate([coming[..., :1], coming[..., :-1]], axis=-1)
+
+
+def _plan(serving: Serving, signal: Floats, hours: int, available_nodes: PerWorld) -> NodePlan:
     desired = nodes_wanted(serving.autoscaler, signal)
     return NodePlan(
         hours=hours,
         interval_h=interval_h(serving.autoscaler),
         delay_h=serving.autoscaler.delay_minutes * SECONDS_PER_MINUTE / SECONDS_PER_HOUR,
         desired=desired,
-        limited=np.minimum(desired, available_nodes),
+        limited=np.minimum(desired, np.asarray(available_nodes)[..., None]),
     )
 
 
 def nodes_wanted(autoscaler: Autoscaler, needed: Floats) -> Floats:
-    """Nodes the autoscaler wants: the need with headroom, in steps from the floor, up to the ceiling, shape (t,)."""
+    """Nodes wanted: the need with headroom, in steps from the floor, up to the ceiling, shape (..., t)."""
     wanted = np.maximum(needed * autoscaler.headroom, autoscaler.floor_nodes)
     if autoscaler.step_nodes > 0:
         # One part in 1e9 of slack, or rounding would switch on a whole step for nothing.
@@ -117,20 +128,26 @@ def decisions_in(autoscaler: Autoscaler, hours: int) -> int:
 
 
 def interval_means(autoscaler: Autoscaler, hourly: Floats) -> Floats:
-    """Mean over each interval of what is given by the hour, shape (decisions,)."""
+    """Mean over each interval of what is given by the hour, shape (..., decisions)."""
     per_hour = _whole_decisions_per_hour(interval_h(autoscaler))
     if per_hour is not None:
-        return np.repeat(hourly, per_hour)
-    edges = np.minimum(interval_h(autoscaler) * np.arange(decisions_in(autoscaler, len(hourly)) + 1), len(hourly))
-    total = np.concatenate([[0.0], np.cumsum(hourly)])
-    return np.asarray(np.diff(np.interp(edges, np.arange(len(hourly) + 1.0), total)) / np.diff(edges))
+        return np.repeat(hourly, per_hour, axis=-1)
+    hours = hourly.shape[-1]
+    edges = np.minimum(interval_h(autoscaler) * np.arange(decisions_in(autoscaler, hours) + 1), hours)
+    return _means_between(edges, np.arange(float(hours)), hourly)
 
 
 def hourly_means(starts_h: Floats, values: Floats, hours: int) -> Floats:
-    """Mean over each hour of what holds from each start to the next, shape (hours,)."""
-    edges = np.append(starts_h, hours)
-    total = np.concatenate([[0.0], np.cumsum(values * np.diff(edges))])
-    return np.asarray(np.diff(np.interp(np.arange(hours + 1.0), edges, total)))
+    """Mean over each hour of what holds from each start to the next, shape (..., hours)."""
+    return _means_between(np.arange(hours + 1.0), starts_h, values)
+
+
+def _means_between(edges: Floats, starts: Floats, values: Floats) -> Floats:
+    """Mean between each edge and the next of what holds from each start to the next, shape (..., edges - 1)."""
+    cuts = np.union1d(edges, starts[(starts > edges[0]) & (starts < edges[-1])])
+    held = values[..., np.searchsorted(starts, cuts[:-1], side="right") - 1]
+    sums = np.add.reduceat(held * np.diff(cuts), np.searchsorted(cuts, edges[:-1]), axis=-1)
+    return np.asarray(sums / np.diff(edges))
 
 
 def _whole_decisions_per_hour(interval: float) -> int | None:

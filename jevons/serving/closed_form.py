@@ -4,11 +4,16 @@ It takes the same day as the simulation and is the limit of it for a large pool:
 fluctuates.  Waiting is that of the prefill lanes in steady state; a load above what the nodes can do at the
 largest batch is lost if a stream has patience, and otherwise queues, and is served when there is room.
 Percentiles it does not know.
+
+The day may be a stack of days, of several worlds and kinds of day: then the numbers of its streams and its nodes
+are arrays of a leading shape (...), and so are those of the day served.  One day has the shape ().
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from math import nan
 
 import numpy as np
 import simpy
@@ -18,6 +23,7 @@ from jevons.serving import sizing
 from jevons.serving.autoscaling import plan_of_load
 from jevons.serving.interface import Day, Latencies, ServedDay, StreamLatencies
 from jevons.serving.sizing import Load
+from jevons.stacks import PerWorld, ratio
 from jevons.units import SECONDS_PER_HOUR
 from jevons.workload import Moments
 
@@ -27,7 +33,7 @@ LARGEST_LANE_INTENSITY = 0.99
 
 
 def serve(env: simpy.Environment, day: Day, draws: Draws) -> simpy.Event:  # noqa: ARG001 (engines share a signature)
-    """Serve a day by formula; the event succeeds when the day is over on the clock."""
+    """Serve a day, or a stack of them, by formula; the event succeeds when the day is over on the clock."""
     return env.timeout(day.duration_s, served_day(day))
 
 
@@ -35,11 +41,11 @@ def serve(env: simpy.Environment, day: Day, draws: Draws) -> simpy.Event:  # noq
 class _Latency:
     """What a layout makes of the load, hour by hour."""
 
-    #: Arrival to first token of each stream, s, shape (h, s).
+    #: Arrival to first token of each stream, s, shape (..., h, s).
     ttft_s: Floats
-    #: Time for each output token, s, shape (h,).
+    #: Time for each output token, s, shape (..., h).
     tpot_s: Floats
-    #: Nodes with at least one sequence, shape (h,).
+    #: Nodes with at least one sequence, shape (..., h).
     busy_nodes: Floats
 
 
@@ -47,18 +53,18 @@ def served_day(day: Day) -> ServedDay:
     """What comes of a day at expected rates in a large pool."""
     serving = day.serving
     known = sizing.stream_moments(day)
-    rates = sizing.request_rates_per_s(day)
+    rates = _hours_side_by_side(sizing.request_rates_per_s(day))
     load = sizing.expected_load(day, rates, known)
     plan = plan_of_load(serving, load, day.available_nodes)
-    load, rates = load.after(day.warm_up_hours), rates[day.warm_up_hours :]
-    desired, provisioned = plan.hourly_desired()[day.warm_up_hours :], plan.hourly_nodes()[day.warm_up_hours :]
+    load, rates = load.after(day.warm_up_hours), rates[..., day.warm_up_hours :, :]
+    desired, provisioned = (hourly[..., day.warm_up_hours :] for hourly in (plan.hourly_desired(), plan.hourly_nodes()))
 
     nodes = provisioned * sizing.availability(serving)
     served_share, wait_s = _served(day, load, nodes)
-    served, served_rates = load.times(served_share), rates * served_share[:, None]
+    served, served_rates = load.times(served_share), rates * served_share[..., None]
     layout = _colocated if serving.layout == "colocated" else _disaggregated
     latency = layout(day, known, served_rates, served, nodes)
-    ttft_s = latency.ttft_s + wait_s[:, None]
+    ttft_s = latency.ttft_s + wait_s[..., None]
 
     requests = rates * SECONDS_PER_HOUR
     finished = served_rates * SECONDS_PER_HOUR
@@ -66,7 +72,7 @@ def served_day(day: Day) -> ServedDay:
     output_tokens = finished * [m.output_tokens for m in known]
     return ServedDay(
         requests=requests,
-        lost=requests * lost_share[:, None],
+        lost=requests * lost_share[..., None],
         input_tokens=finished * [m.input_tokens for m in known],
         cached_tokens=finished * [m.input_tokens - m.uncached_tokens for m in known],
         output_tokens=output_tokens,
@@ -77,12 +83,17 @@ def served_day(day: Day) -> ServedDay:
         desired_node_hours=desired,
         idle_node_hours=sizing.idle_nodes(day, provisioned),
         failures=sizing.failures_per_hour(serving, provisioned),
-        ttft_s=_means_only(_weighted_mean(ttft_s, finished, axis=1)),
+        ttft_s=_means_only(_weighted_mean(ttft_s, finished, sizing.over_streams)),
         tpot_s=_means_only(latency.tpot_s),
         stream_latencies=_stream_latencies(known, finished, ttft_s, latency.tpot_s),
-        user_speed_tokens_per_s=_user_speed(output_tokens.sum(axis=1), latency.tpot_s),
+        user_speed_tokens_per_s=_user_speed(sizing.over_streams(output_tokens), latency.tpot_s),
         share_simulated=1.0,
     )
+
+
+def _hours_side_by_side(rates: Floats) -> Floats:
+    """The same, shape (..., h, s), with the hours of a stream together in memory: streams are few."""
+    return np.swapaxes(np.ascontiguousarray(np.swapaxes(rates, -1, -2)), -1, -2)
 
 
 def _may_lose(day: Day) -> bool:
@@ -90,13 +101,11 @@ def _may_lose(day: Day) -> bool:
 
 
 def _served(day: Day, load: Load, nodes: Floats) -> tuple[Floats, Floats]:
-    """Tokens served over tokens wanted, and the wait of those who wait for a slot, s; both of shape (h,)."""
+    """Tokens served over tokens wanted, and the wait of those who wait for a slot, s; both of shape (..., h)."""
     least = sizing.least_nodes(day.serving, load)
-    overloaded = least > nodes
-    if not overloaded.any():
-        return np.ones_like(nodes), np.zeros_like(nodes)
     if not _may_lose(day):
         return _worked_off(least, nodes)
+    overloaded = least > nodes
     share = np.divide(nodes, least, out=np.ones_like(nodes), where=overloaded)
     patience = [stream.patience_s for stream in day.streams if stream.patience_s is not None]
     # First come, first served at an overloaded fleet: who is served has waited nearly until the patience ends.
@@ -104,14 +113,16 @@ def _served(day: Day, load: Load, nodes: Floats) -> tuple[Floats, Floats]:
 
 
 def _worked_off(least: Floats, nodes: Floats) -> tuple[Floats, Floats]:
-    backlog, done, wait_s = 0.0, [], []
-    for wanted, capacity in zip(least.tolist(), nodes.tolist(), strict=True):
-        work = min(wanted + backlog, capacity) if wanted > 0 else 0.0
+    done, wait_s = np.ones_like(nodes), np.zeros_like(nodes)
+    backlog = np.zeros_like(nodes[..., 0])
+    for hour in range(nodes.shape[-1]):
+        wanted, capacity = least[..., hour], nodes[..., hour]
+        work = np.where(wanted > 0, np.minimum(wanted + backlog, capacity), 0.0)
         later = wanted + backlog - work
-        done.append(work / wanted if wanted > 0 else 1.0)
-        wait_s.append((backlog + later) / 2 / capacity * SECONDS_PER_HOUR if capacity > 0 else 0.0)
+        np.divide(work, wanted, out=done[..., hour], where=wanted > 0)
+        np.divide((backlog + later) / 2 * SECONDS_PER_HOUR, capacity, out=wait_s[..., hour], where=capacity > 0)
         backlog = later
-    return np.array(done), np.array(wait_s)
+    return done, wait_s
 
 
 def _disaggregated(day: Day, known: list[Moments], rates: Floats, load: Load, nodes: Floats) -> _Latency:
@@ -121,17 +132,17 @@ def _disaggregated(day: Day, known: list[Moments], rates: Floats, load: Load, no
     for_prefill, for_decode = nodes * share, nodes * (1 - share)
     prefilling = sizing.prefill_nodes(serving, load)
     lane_s_per_token = sizing.prefill_node_seconds(serving) * serving.prefill_lanes
-    service_s = _weighted_prompts(day, known) * lane_s_per_token
+    service_s = (_weighted_prompts(day, known) * lane_s_per_token)[..., None, :]
     wait_s = lane_wait_s(
         lanes=for_prefill * serving.prefill_lanes,
         intensity=_ratio(prefilling, for_prefill),
-        mean_s=_weighted_mean(service_s, rates, axis=1),
-        mean_square_s2=_weighted_mean(service_s**2 * [1 + m.input_scv for m in known], rates, axis=1),
+        mean_s=_weighted_mean(service_s, rates, sizing.over_streams),
+        mean_square_s2=_weighted_mean(service_s**2 * [1 + m.input_scv for m in known], rates, sizing.over_streams),
     )
     tpot_s = sizing.balanced_step_s(serving, load, for_decode)
     decoding = _sequences(known, rates, tpot_s)
     busy = np.minimum(prefilling * serving.prefill_lanes, for_prefill) + np.minimum(decoding, for_decode)
-    return _Latency(ttft_s=service_s + wait_s[:, None], tpot_s=tpot_s, busy_nodes=busy)
+    return _Latency(ttft_s=service_s + wait_s[..., None], tpot_s=tpot_s, busy_nodes=busy)
 
 
 def _colocated(day: Day, known: list[Moments], rates: Floats, load: Load, nodes: Floats) -> _Latency:
@@ -142,23 +153,24 @@ def _colocated(day: Day, known: list[Moments], rates: Floats, load: Load, nodes:
     # The step without prompts: TPOT is it over 1 - (share of the time that prompts add).
     plain_step_s = np.nan_to_num(tpot_s) * (1 - prefilling)
     chunk_s = plain_step_s + serving.step.per_prefill_token_s * serving.prefill_chunk_tokens
-    service_s = _weighted_prompts(day, known) * (chunk_s / serving.prefill_chunk_tokens)[:, None]
-    ttft_s = service_s + plain_step_s[:, None] / 2
-    sequences = _sequences(known, rates, tpot_s) + (rates * service_s).sum(axis=1)
+    service_s = _weighted_prompts(day, known)[..., None, :] * (chunk_s / serving.prefill_chunk_tokens)[..., None]
+    ttft_s = service_s + plain_step_s[..., None] / 2
+    sequences = _sequences(known, rates, tpot_s) + sizing.over_streams(rates * service_s)
     return _Latency(ttft_s=ttft_s, tpot_s=tpot_s, busy_nodes=np.minimum(sequences, nodes))
 
 
 def _weighted_prompts(day: Day, known: list[Moments]) -> Floats:
-    return np.array([m.uncached_tokens * s.input_weight for m, s in zip(known, day.streams, strict=True)])
+    """Weighted prompt tokens of a request of each stream, shape (..., s)."""
+    return sizing.of_streams(day, "input_weight") * [m.uncached_tokens for m in known]
 
 
 def _sequences(known: list[Moments], rates: Floats, tpot_s: Floats) -> Floats:
-    """Sequences that decode at a time, by Little's law, shape (h,)."""
-    return (rates @ [m.output_tokens for m in known]) * np.nan_to_num(tpot_s)
+    """Sequences that decode at a time, by Little's law, shape (..., h)."""
+    return sizing.sum_of_streams(rates, np.array([m.output_tokens for m in known])) * np.nan_to_num(tpot_s)
 
 
 def lane_wait_s(*, lanes: Floats, intensity: Floats, mean_s: Floats, mean_square_s2: Floats) -> Floats:
-    r"""Mean wait for a lane, s, shape (h,): Sakasegawa's M/M/c formula, scaled to the service times' variability.
+    r"""Mean wait for a lane, s, shape (..., h): Sakasegawa's M/M/c formula, scaled to the service times' variability.
 
     .. math:: W_q = \frac{E[S^2]}{2 E[S]^2} \, E[S] \, \frac{\rho^{\sqrt{2(c+1)} - 1}}{c (1 - \rho)}
 
@@ -179,10 +191,9 @@ def _ratio(part: Floats, whole: Floats) -> Floats:
     return np.divide(part, whole, out=np.zeros_like(part), where=whole > 0)
 
 
-def _weighted_mean(values: Floats, weights: Floats, axis: int) -> Floats:
-    total = weights.sum(axis=axis)
-    mean = np.divide((values * weights).sum(axis=axis), total, out=np.full_like(total, np.nan), where=total > 0)
-    return np.asarray(mean)
+def _weighted_mean(values: Floats, weights: Floats, over: Callable[[Floats], Floats]) -> Floats:
+    total = over(weights)
+    return np.divide(over(values * weights), total, out=np.full_like(total, np.nan), where=total > 0)
 
 
 def _means_only(mean: Floats) -> Latencies:
@@ -191,8 +202,8 @@ def _means_only(mean: Floats) -> Latencies:
 
 
 def _stream_latencies(known: list[Moments], finished: Floats, ttft_s: Floats, tpot_s: Floats) -> StreamLatencies:
-    mean_ttft_s = _weighted_mean(ttft_s, finished, axis=0)
-    mean_tpot_s = _weighted_mean(np.nan_to_num(tpot_s)[:, None], finished, axis=0)
+    mean_ttft_s = _weighted_mean(ttft_s, finished, sizing.over_spans)
+    mean_tpot_s = _weighted_mean(np.nan_to_num(tpot_s)[..., None], finished, sizing.over_spans)
     return StreamLatencies(
         mean_ttft_s=mean_ttft_s,
         p95_ttft_s=np.full_like(mean_ttft_s, np.nan),
@@ -201,6 +212,6 @@ def _stream_latencies(known: list[Moments], finished: Floats, ttft_s: Floats, tp
     )
 
 
-def _user_speed(output_tokens: Floats, tpot_s: Floats) -> float:
-    seconds = float((output_tokens * np.nan_to_num(tpot_s)).sum())
-    return float(output_tokens.sum()) / seconds if seconds > 0 else float("nan")
+def _user_speed(output_tokens: Floats, tpot_s: Floats) -> PerWorld:
+    seconds = (output_tokens * np.nan_to_num(tpot_s)).sum(axis=-1)
+    return ratio(output_tokens.sum(axis=-1), seconds, otherwise=nan)

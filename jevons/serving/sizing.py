@@ -8,11 +8,15 @@ second, so at a batch B = M/m the nodes needed are linear in the load,
 with P = weighted prompt tokens a second over the prefill rate of a node (disaggregated) or times Bp
 (colocated).  That is the sizing formula TPOT = A / (1 - lambda / lambda_max) of the model, section 7, solved for
 the batch instead of the TPOT.
+
+A leading shape (...) is that of a stack of days, whose numbers differ and whose streams and nodes are alike; () is
+one day.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import reduce
 from math import inf, nan
 
 import numpy as np
@@ -27,7 +31,7 @@ from jevons.workload import Moments, Requests, hourly_requests_per_s, moments, t
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Load:
-    """Work wanted from a fleet each second, over a series of spans of time, each of shape (t,)."""
+    """Work wanted from a fleet each second, over a series of spans of time, each of shape (..., t)."""
 
     #: Uncached prompt tokens, weighted, 1/s.
     prefill_tokens_per_s: Floats
@@ -37,20 +41,19 @@ class Load:
     context_tokens2_per_s: Floats
 
     def at(self, span: int) -> Load:
-        """Load of one span, or of the last when the series is over; shape (1,)."""
-        chosen = slice(min(span, len(self.decode_tokens_per_s) - 1), None)
-        return Load(
-            prefill_tokens_per_s=self.prefill_tokens_per_s[chosen][:1],
-            decode_tokens_per_s=self.decode_tokens_per_s[chosen][:1],
-            context_tokens2_per_s=self.context_tokens2_per_s[chosen][:1],
-        )
+        """Load of one span, or of the last when the series is over; shape (..., 1)."""
+        first = min(span, self.decode_tokens_per_s.shape[-1] - 1)
+        return self._spans(slice(first, first + 1))
 
     def after(self, spans: int) -> Load:
         """The series without its first spans."""
+        return self._spans(slice(spans, None))
+
+    def _spans(self, chosen: slice) -> Load:
         return Load(
-            prefill_tokens_per_s=self.prefill_tokens_per_s[spans:],
-            decode_tokens_per_s=self.decode_tokens_per_s[spans:],
-            context_tokens2_per_s=self.context_tokens2_per_s[spans:],
+            prefill_tokens_per_s=self.prefill_tokens_per_s[..., chosen],
+            decode_tokens_per_s=self.decode_tokens_per_s[..., chosen],
+            context_tokens2_per_s=self.context_tokens2_per_s[..., chosen],
         )
 
     def times(self, share: Floats) -> Load:
@@ -72,16 +75,24 @@ class Work:
     context_tokens: Floats
 
 
+def of_streams(day: Day, name: str) -> Floats:
+    """A number of each stream, shape (..., s)."""
+    values = [getattr(stream, name) for stream in day.streams]
+    each = np.empty((*np.broadcast_shapes(*map(np.shape, values)), len(values)))
+    for index, value in enumerate(values):
+        each[..., index] = value
+    return each
+
+
 def request_rates_per_s(day: Day) -> Floats:
-    """Expected rate of each stream in each hour, warm-up first, 1/s, shape (warm-up + h, s)."""
+    """Expected rate of each stream in each hour, warm-up first, 1/s, shape (..., warm-up + h, s)."""
     if day.played is not None:
         counts = np.zeros((day.hours, len(day.streams)))
         np.add.at(counts, (span_of(day.played.arrival_s, day.seconds_per_hour, day.hours), day.played.stream), 1.0)
         return counts / day.seconds_per_hour
     hours = np.arange(-day.warm_up_hours, day.hours)
-    return np.stack(
-        [hourly_requests_per_s(stream.workload, stream.requests_per_day, hours) for stream in day.streams], axis=1
-    )
+    of_one_a_day = np.stack([hourly_requests_per_s(stream.workload, 1.0, hours) for stream in day.streams], axis=1)
+    return of_streams(day, "requests_per_day")[..., None, :] * of_one_a_day
 
 
 def stream_moments(day: Day) -> list[Moments]:
@@ -95,13 +106,28 @@ def expected_load(day: Day, rates_per_s: Floats, known: list[Moments]) -> Load:
     """Load of each hour at expected rates, warm-up first; a trace's own, hour by hour."""
     if day.played is not None:
         return load_of_requests(day, day.played, day.seconds_per_hour, day.hours)
-    inputs = [stream.input_weight for stream in day.streams]
-    outputs = [stream.output_weight for stream in day.streams]
+    inputs, outputs = of_streams(day, "input_weight"), of_streams(day, "output_weight")
     return Load(
-        prefill_tokens_per_s=rates_per_s @ [m.uncached_tokens * w for m, w in zip(known, inputs, strict=True)],
-        decode_tokens_per_s=rates_per_s @ [m.output_tokens * w for m, w in zip(known, outputs, strict=True)],
-        context_tokens2_per_s=rates_per_s @ [m.context_tokens2 * w for m, w in zip(known, outputs, strict=True)],
+        prefill_tokens_per_s=sum_of_streams(rates_per_s, inputs * [m.uncached_tokens for m in known]),
+        decode_tokens_per_s=sum_of_streams(rates_per_s, outputs * [m.output_tokens for m in known]),
+        context_tokens2_per_s=sum_of_streams(rates_per_s, outputs * [m.context_tokens2 for m in known]),
     )
+
+
+def sum_of_streams(rates_per_s: Floats, each: Floats) -> Floats:
+    """Rates of all streams together, each times a number of its own, shape (..., t) of (..., t, s) and (..., s)."""
+    # Not a product of matrices, whose rounding depends on how many worlds are in it.
+    return over_streams(rates_per_s * each[..., None, :])
+
+
+def over_streams(values: Floats) -> Floats:
+    """Sum over the streams, shape (..., t) of (..., t, s): one after the other, which for so few is the fastest."""
+    return reduce(np.add, [values[..., stream] for stream in range(values.shape[-1])])
+
+
+def over_spans(values: Floats) -> Floats:
+    """Sum over a series of spans, shape (..., s) of (..., t, s)."""
+    return np.asarray(np.ascontiguousarray(np.swapaxes(values, -1, -2)).sum(axis=-1))
 
 
 def load_of_requests(day: Day, requests: Requests, span_s: float, spans: int, first_s: float = 0.0) -> Load:
@@ -132,7 +158,7 @@ def work_of(day: Day, requests: Requests) -> Work:
 
 
 def prefill_nodes(serving: Serving, load: Load) -> Floats:
-    """Nodes that prefill keeps busy, shape (t,)."""
+    """Nodes that prefill keeps busy, shape (..., t)."""
     return load.prefill_tokens_per_s * prefill_node_seconds(serving)
 
 
@@ -146,7 +172,7 @@ def prefill_node_seconds(serving: Serving) -> float:
 
 
 def sequence_nodes(serving: Serving, load: Load) -> Floats:
-    """Nodes' worth of time that the sequences add to the steps, h and K terms, whatever the batch, shape (t,)."""
+    """Nodes' worth of time that the sequences add to the steps, h and K terms, whatever the batch, shape (..., t)."""
     return (
         load.decode_tokens_per_s * serving.step.per_sequence_s
         + load.context_tokens2_per_s * serving.step.per_kv_token_s
@@ -154,27 +180,27 @@ def sequence_nodes(serving: Serving, load: Load) -> Floats:
 
 
 def decode_nodes(serving: Serving, load: Load, batch: float) -> Floats:
-    """Nodes that decode at a given batch, shape (t,)."""
+    """Nodes that decode at a given batch, shape (..., t)."""
     return load.decode_tokens_per_s * (serving.step.base_s / batch) + sequence_nodes(serving, load)
 
 
 def planned_prefill_nodes(serving: Serving, load: Load) -> Floats:
-    """Nodes for prefill at the load that the autoscaler aims at, shape (t,)."""
+    """Nodes for prefill at the load that the autoscaler aims at, shape (..., t)."""
     return prefill_nodes(serving, load) / serving.prefill_target_share
 
 
 def nodes_needed(serving: Serving, load: Load) -> Floats:
-    """Nodes that serve a load at the target batch, shape (t,)."""
+    """Nodes that serve a load at the target batch, shape (..., t)."""
     return planned_prefill_nodes(serving, load) + decode_nodes(serving, load, serving.target_batch)
 
 
 def least_nodes(serving: Serving, load: Load) -> Floats:
-    """Nodes that serve a load at the largest batch, shape (t,): with fewer it is too much."""
+    """Nodes that serve a load at the largest batch, shape (..., t): with fewer it is too much."""
     return prefill_nodes(serving, load) + decode_nodes(serving, load, serving.max_batch)
 
 
 def balanced_step_s(serving: Serving, load: Load, nodes: Floats) -> Floats:
-    """Time for an output token on the nodes that decode, s, shape (t,): A / (1 - rho), up to the largest batch.
+    """Time for an output token on the nodes that decode, s, shape (..., t): A / (1 - rho), up to the largest batch.
 
     rho is the share of the nodes' time that sequences, and prompts where they are on the same nodes, add to the
     steps.  NaN where no token is wanted.
@@ -194,7 +220,7 @@ def balanced_step_s(serving: Serving, load: Load, nodes: Floats) -> Floats:
 
 
 def prefill_share(serving: Serving, load: Load, nodes: Floats) -> Floats:
-    """Share of the nodes that prefill gets in a disaggregated layout, shape (t,).
+    """Share of the nodes that prefill gets in a disaggregated layout, shape (..., t).
 
     Surplus is spread in proportion to the needs at the target batch.  When nodes are short, prefill keeps what
     its load needs while decode makes do with a larger batch; when even the largest batch cannot serve the load,
@@ -246,7 +272,9 @@ def failures_per_hour(serving: Serving, nodes: Floats) -> Floats:
 
 
 def idle_nodes(day: Day, provisioned: Floats) -> Floats:
-    """Nodes available and not switched on, shape (t,); none of a fleet without limit, which owns none that lie idle."""
-    return (
-        np.zeros_like(provisioned) if day.available_nodes == inf else np.maximum(0.0, day.available_nodes - provisioned)
-    )
+    """Nodes available and not switched on, shape (..., t).
+
+    None of a fleet without limit, which owns none that lie idle.
+    """
+    available = np.asarray(day.available_nodes)[..., None]
+    return np.where(available < inf, np.maximum(0.0, available - provisioned), 0.0)
