@@ -111,10 +111,11 @@ def run_options(function: Function) -> Function:
             "--format", "form", type=click.Choice(["table", "json", "csv"]), default="table", show_default=True,
             help="Of what is printed.",
         ),
-        click.option("--workers", type=int, help=f"Processes; else one a core, at most {MOST_WORKERS}."),
+        click.option("--workers", type=int, help=f"Threads or processes; else one a core, at most {MOST_WORKERS}."),
         click.option(
-            "--engine", type=click.Choice(["simpy", "closed_form"]), default="simpy", show_default=True,
-            help="What serves the requests: one by one, or by formula.",
+            "--engine", type=click.Choice(["compiled", "simpy", "closed_form"]), default="compiled",
+            show_default=True,
+            help="What serves the requests: one by one compiled or on SimPy, or by formula.",
         ),
     ):  # fmt: skip
         function = option(function)

@@ -22,7 +22,8 @@ from jevons.region import RegionSupply
 from jevons.results import Estimate
 from jevons.scenario import Observed, Scenario, Serving
 from jevons.service import requests_of, workload_of
-from jevons.serving import Day, ServedDay, Stream, engine, reference_gpu_seconds_per_mtok
+from jevons.serving import DEFAULT_ENGINE, Day, ServedDay, Stream, reference_gpu_seconds_per_mtok
+from jevons.serving import engine as engine_named
 from jevons.units import SECONDS_PER_HOUR, SECONDS_PER_MINUTE
 from jevons.workers import Progress, Workers
 from jevons.workload import Requests, read_trace
@@ -174,7 +175,7 @@ class DayResult(Shown):
 
 
 def simulate_day(
-    scenario: Scenario, *, engine: str = "simpy", workers: int = 1, progress: Progress | None = None
+    scenario: Scenario, *, engine: str = DEFAULT_ENGINE, workers: int = 1, progress: Progress | None = None
 ) -> DayResult:
     """Serve one day of a scenario of kind day: drawn requests, or a recorded trace.
 
@@ -184,7 +185,7 @@ def simulate_day(
     Parameters
     ----------
     scenario : Scenario
-    engine : {"simpy", "closed_form"}
+    engine : {"compiled", "simpy", "closed_form"}
     workers : int
         Processes to use; the result does not depend on them.
     progress : callable, optional
@@ -207,7 +208,10 @@ def simulate_day(
     count = central.run.replications if repeats else 1
     jobs = [(central, day, number, engine) for number in range(count)]
     tell = progress or (lambda *_: None)
-    with Workers(min(workers, count)) as pool:
+    chosen = engine_named(engine)
+    if waits := chosen.preparation():
+        tell(waits, 0, 1)
+    with Workers(min(workers, count), in_threads=chosen.runs_in_threads) as pool:
         days = pool.map(served, jobs, lambda done: tell("replications", done, count))
     supply = RegionSupply(central, next(iter(central.regions)))
     return DayResult(
@@ -220,7 +224,7 @@ def served(job: tuple[Scenario, Day, int, str]) -> ServedDay:
     scenario, day, number, engine_name = job
     clock = simpy.Environment()
     draws = Draws(seed=scenario.run.seed, replication=number, place=("day",))
-    return cast("ServedDay", clock.run(until=engine(engine_name)(clock, day, draws)))
+    return cast("ServedDay", clock.run(until=engine_named(engine_name).serve(clock, day, draws)))
 
 
 def fitted_headroom(scenario: Scenario) -> float:

@@ -8,13 +8,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from jevons.answer import DrawnWorlds, Result
-from jevons.draws import DRAWS_ENGINE, Outcomes, central_inputs, inputs_of_draws, joined, outcomes
+from jevons.draws import Outcomes, central_inputs, inputs_of_draws, joined, outcomes
 from jevons.errors import UsageError
 from jevons.hinges import hinges
 from jevons.model import Paths, run_stack
 from jevons.months import Stack
 from jevons.scenario import ARMS, Scenario
-from jevons.serving import engine as checked_engine
+from jevons.serving import DEFAULT_ENGINE
+from jevons.serving import engine as engine_named
 from jevons.workers import Progress, Workers
 
 #: Most worlds of a stack: enough that what is done once for all of them costs little, and few enough for memory.
@@ -34,12 +35,13 @@ class Replications:
     engine: str
     prices: Paths | None
     usage: Paths | None
+    threads: int
 
 
 def simulate(
     scenario: Scenario,
     *,
-    engine: str = "simpy",
+    engine: str = DEFAULT_ENGINE,
     workers: int = 1,
     prices: Paths | None = None,
     usage: Paths | None = None,
@@ -51,11 +53,12 @@ def simulate(
     ----------
     scenario : Scenario
         See `load`; its `run` table sets seed, replications, draws and resolution.
-    engine : {"simpy", "closed_form"}
+    engine : {"compiled", "simpy", "closed_form"}
         What serves the replications.  Draws are served in closed form.
     workers : int
-        Processes to use where starting them pays.  The result does not depend on them.  With more than one, a
-        script must guard its entry with ``if __name__ == "__main__"``.
+        Threads to use, or with an engine that lets none run beside it processes, where starting them pays.  The
+        result does not depend on them.  With more than one process, a script must guard its entry with
+        ``if __name__ == "__main__"``.
     prices, usage : mapping of segment to mapping of arm to sequence of float, optional
         A caller's own paths instead of the model's: USD/Mtok and tokens/day, one value for each month.
         Draws of the inputs are then left out, since a given path does not answer them.
@@ -72,7 +75,7 @@ def simulate(
     UsageError
         If the engine does not exist, a path does not fit the scenario, or the scenario is one of a day.
     """
-    checked_engine(engine)
+    chosen = engine_named(engine)
     if scenario.kind != "market":
         raise UsageError("a scenario of kind day has no months: use simulate_day")
     _check_paths(scenario, prices, usage)
@@ -80,13 +83,22 @@ def simulate(
     central, count = scenario.central(), scenario.run.replications
     most = WORLDS_PER_STACK_OF_ENGINE.get(engine, WORLDS_PER_STACK)
     jobs = [
-        Replications(scenario=central, numbers=numbers, engine=engine, prices=prices, usage=usage)
+        Replications(
+            scenario=central,
+            numbers=numbers,
+            engine=engine,
+            prices=prices,
+            usage=usage,
+            threads=workers if chosen.runs_in_threads else 1,
+        )
         for numbers in stacks_of(count, most)
     ]
     wanted = 0 if prices or usage or not scenario.uncertain else scenario.run.draws
     # The world with all inputs at their centres stands before those that are drawn.
     draws = [(scenario, numbers) for numbers in stacks_of(1 + wanted, WORLDS_PER_STACK)] if wanted else []
-    pays = engine != DRAWS_ENGINE or max(len(jobs), len(draws)) >= STACKS_WORTH_A_PROCESS
+    pays = not chosen.runs_in_threads or max(len(jobs), len(draws)) >= STACKS_WORTH_A_PROCESS
+    if waits := chosen.preparation():
+        tell(waits, 0, 1)
     with Workers(workers if pays else min(workers, 1)) as pool:
         stacks = pool.map(replicated, jobs, lambda done: tell("replications", min(done * most, count), count))
         found = pool.map(
@@ -109,7 +121,7 @@ def stacks_of(worlds: int, most: int) -> list[range]:
 
 def replicated(job: Replications) -> Stack:
     """A stack of replications, at the centre of the inputs."""
-    return run_stack(job.scenario, job.numbers, job.engine, prices=job.prices, usage=job.usage)
+    return run_stack(job.scenario, job.numbers, job.engine, prices=job.prices, usage=job.usage, threads=job.threads)
 
 
 def drawn_outcomes(job: tuple[Scenario, range]) -> Outcomes:

@@ -33,7 +33,7 @@ from jevons.randomness import Draws, Floats
 from jevons.region import Capacity, RegionState, RegionSupply
 from jevons.scenario import Arm, Scenario, Segment
 from jevons.service import Served, computed_month, days_to_serve, requests_of, served_month, single_days
-from jevons.serving import Day, ServedDay, closed_form, engine
+from jevons.serving import Day, ServedDay, engine
 from jevons.stacks import PerWorld, exp, of_world, ratio, smaller, stacked, where
 from jevons.units import HOURS_PER_DAY, SECONDS_PER_MONTH
 
@@ -65,6 +65,7 @@ def run_stack(
     prices: Paths | None = None,
     usage: Paths | None = None,
     keeps_days: bool = True,
+    threads: int = 1,
 ) -> Stack:
     """A stack of worlds: the months of their three arms, in each world on the same random numbers.
 
@@ -75,14 +76,16 @@ def run_stack(
     replications : sequence of int, shape (worlds,)
         Number of the replication, from 0, whose random numbers each world has.
     engine_name : str
-        Engine that serves the requests: `simpy` or `closed_form`.
+        Engine that serves the requests: see `serving.ENGINES`.
     prices, usage : mapping of segment to mapping of arm to sequence of float, optional
         Paths to take instead of the model's, in USD/Mtok and tokens/day, one value for each month.  Before the
         shock all arms take the baseline's.
     keeps_days : bool
         Whether the months keep the days that were served, which are most of what they hold.
+    threads : int
+        Threads that serve the days of a month, with an engine that can; the result does not depend on them.
     """
-    world = World(scenario, replications, engine_name, prices or {}, usage or {}, keeps_days)
+    world = World(scenario, replications, engine_name, prices or {}, usage or {}, keeps_days, threads)
     shock, end = shock_month(scenario), scenario.run.months
     # Until the shock the arms are one and the same, so they share their past.
     before, state = world.run("baseline", 0, shock, world.opening())
@@ -124,10 +127,12 @@ class World:
         prices: Paths,
         usage: Paths,
         keeps_days: bool,
+        threads: int,
     ) -> None:
         self.scenario = scenario
         self.replications = tuple(replications)
-        self.serve = engine(engine_name)
+        self.engine = engine(engine_name)
+        self.threads = threads
         self.prices, self.usage = prices, usage
         self.keeps_days = keeps_days
         self.supplies = {name: RegionSupply(scenario, name) for name in scenario.regions}
@@ -275,8 +280,8 @@ class ArmRun:
         """Serve the two days of all regions, on the clock; regions in which nothing is served are left out."""
         wanted = {region: self._days_to_serve(region, demands, capacity) for region, capacity in has.items()}
         days = {region: day for region, day in wanted.items() if day is not None}
-        if self.world.serve is closed_form.serve:
-            return (yield from self._serve_stacks(days))
+        if all(self.world.engine.can_stack(day) for day in days.values()):
+            return (yield from self._serve_stacks(month, days))
         return (yield from self._serve_one_by_one(month, days))
 
     def _days_to_serve(self, region: str, demands: Mapping[Place, SegmentMonth], has: Capacity) -> Day | None:
@@ -287,25 +292,40 @@ class ArmRun:
         ]
         return days_to_serve(self.world.scenario, served, has.powered_h100e)
 
-    def _serve_stacks(self, days: Mapping[str, Day]) -> Generator[Any, Any, dict[str, ServedDays]]:
-        """By an engine that takes all worlds at once, and no random numbers."""
-        none = self.world.draws_at(0)
-        events = {region: closed_form.serve(self.clock, day, none) for region, day in days.items()}
+    def _serve_stacks(self, month: int, days: Mapping[str, Day]) -> Generator[Any, Any, dict[str, ServedDays]]:
+        """All worlds' days of a region at once."""
+        world, serve_stack = self.world, self.world.engine.serve_stack
+        assert serve_stack is not None, "an engine that can stack days serves stacks"
+        events = {
+            region: serve_stack(self.clock, day, self._draws(month, region), world.threads)
+            for region, day in days.items()
+        }
         yield self.clock.all_of(events.values())
         served = {region: cast(ServedDay, event.value) for region, event in events.items()}
         return {region: (of_world(both, 0), of_world(both, 1)) for region, both in served.items()}
 
     def _serve_one_by_one(self, month: int, days: Mapping[str, Day]) -> Generator[Any, Any, dict[str, ServedDays]]:
-        """By an engine that serves each day of each world with random numbers of its own."""
-        worlds = self.world.replications
-        single = [day for stack in days.values() for day in single_days(stack, len(worlds))]
-        kinds = [(region, kind) for region in days for kind in ("weekday", "weekend")]
-        draws = [self.world.draws_at(world, "day", month, *kind) for kind in kinds for world in worlds]
-        events = [self.world.serve(self.clock, day, own) for day, own in zip(single, draws, strict=True)]
-        yield self.clock.all_of(events)
-        served = [cast(ServedDay, event.value) for event in events]
-        both = {kind: stacked(served[i * len(worlds) :][: len(worlds)]) for i, kind in enumerate(kinds)}
-        return {region: (both[region, "weekday"], both[region, "weekend"]) for region in days}
+        """Each day of each world by itself."""
+        worlds = len(self.world.replications)
+        events = {
+            region: [
+                self.world.engine.serve(self.clock, day, draws)
+                for day, draws in zip(single_days(both, worlds), self._draws(month, region), strict=True)
+            ]
+            for region, both in days.items()
+        }
+        yield self.clock.all_of([event for of_region in events.values() for event in of_region])
+        served = {region: [cast(ServedDay, event.value) for event in of_region] for region, of_region in events.items()}
+        return {region: (stacked(days[:worlds]), stacked(days[worlds:])) for region, days in served.items()}
+
+    def _draws(self, month: int, region: str) -> list[Draws]:
+        """Random numbers of a region's days: the weekday of each world, then the weekend of each."""
+        kinds = ("weekday", "weekend")
+        return [
+            self.world.draws_at(world, "day", month, region, kind)
+            for kind in kinds
+            for world in self.world.replications
+        ]
 
     def _served(
         self, region: str, demands: Mapping[str, SegmentMonth], days: ServedDays | None, has: Capacity

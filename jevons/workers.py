@@ -1,4 +1,4 @@
-"""Processes that work off jobs: the result does not depend on their number."""
+"""Processes or threads that work off jobs: the result does not depend on their number."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import multiprocessing
 import signal
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
 from typing import TypeAlias, TypeVar
 
@@ -19,14 +19,20 @@ Outcome = TypeVar("Outcome")
 
 
 class Workers:
-    """Processes that work off jobs; with one worker, this process."""
+    """Processes that work off jobs, or threads where the work lets others run beside it; one worker is this thread."""
 
-    def __init__(self, count: int) -> None:
+    def __init__(self, count: int, *, in_threads: bool = False) -> None:
         if count < 1:
             raise UsageError(f"workers must be at least 1, not {count}")
+        self._pool: Executor | None = None
+        if count == 1:
+            return
+        if in_threads:
+            self._pool = ThreadPoolExecutor(count)
+            return
         # Spawned, not forked: a forked child would inherit the threads of a progress display half-way.
         context = multiprocessing.get_context("spawn")
-        self._pool = ProcessPoolExecutor(count, context, initializer=_ignore_interrupt) if count > 1 else None
+        self._pool = ProcessPoolExecutor(count, context, initializer=_ignore_interrupt)
 
     def __enter__(self) -> Workers:
         return self

@@ -62,7 +62,7 @@ def day_of(serving=SPLIT, requests=8e7, simulated=3000.0, **changes):
 
 def served(day, name="simpy", replication=0, seed=1865):
     env = simpy.Environment()
-    return env.run(engine(name)(env, day, Draws(seed=seed, replication=replication)))
+    return env.run(engine(name).serve(env, day, Draws(seed=seed, replication=replication)))
 
 
 def same(one: ServedDay, other: ServedDay) -> bool:
@@ -185,9 +185,9 @@ def test_a_day_does_not_depend_on_what_else_is_served_or_when():
     day = day_of(simulated=400.0, seconds_per_hour=600.0)
     draws = Draws(seed=1865, replication=0)
     env = simpy.Environment(initial_time=86_400.0)
-    first = engine("simpy")(env, day, draws)
+    first = engine("simpy").serve(env, day, draws)
     env.run(until=86_400.0 + 3600.0)
-    second = engine("simpy")(env, day, draws)
+    second = engine("simpy").serve(env, day, draws)
     env.run(second)
 
     for result in (first.value, second.value):

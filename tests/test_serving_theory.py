@@ -234,7 +234,7 @@ def played(serving, workload, rate_per_s, seconds, seed=5, **stream):
         keep_records=True,
     )
     env = simpy.Environment()
-    return env.run(engine("simpy")(env, day, Draws(seed=seed, replication=0))), trace
+    return env.run(engine("simpy").serve(env, day, Draws(seed=seed, replication=0))), trace
 
 
 @pytest.mark.parametrize(("nodes", "rho"), [(1, 0.25), (16, 0.25), (16, 0.5), (16, 0.8)])

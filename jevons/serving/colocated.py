@@ -15,11 +15,14 @@ sequences feel the expected q/m of the hour, by the law of large numbers over th
 from __future__ import annotations
 
 from heapq import heapify, heappop, heappush
-from math import floor, inf, isnan
+from math import inf, isnan
 from operator import itemgetter
 
+import numpy as np
+import numpy.typing as npt
 import simpy
 
+from jevons.randomness import Floats
 from jevons.scenario import Serving
 from jevons.serving.book import Book, Line, Tally
 from jevons.serving.crowd import Crowd
@@ -32,11 +35,10 @@ from jevons.serving.virtual_time import VirtualClock, VirtualTime
 ROUNDING = 1e-9
 
 
-def prompt_slots(nodes: float, share: float) -> int:
-    """Prompts that may be in work at a time in a cell that stands for so many true nodes."""
-    if nodes <= 0:
-        return 0
-    return max(floor(share * nodes + ROUNDING), FEWEST_LANES if share < 1 else 1)
+def prompt_slots(nodes: Floats, share: float | Floats) -> npt.NDArray[np.int64]:
+    """Prompts that may be in work at a time in a cell that stands for so many true nodes, shape of `nodes`."""
+    fewest = np.where(np.less(share, 1), FEWEST_LANES, 1)
+    return np.where(nodes > 0, np.maximum(np.floor(share * nodes + ROUNDING), fewest), 0.0).astype(np.int64)
 
 
 class Replicas:
@@ -110,7 +112,7 @@ class Replicas:
         self.nodes = nodes
         self.crowd.expect(load, nodes)
         self.expected_tokens_per_s = float(load.prefill_tokens_per_s[0]) / nodes if nodes > 0 else 0.0
-        self.prompt_slots = prompt_slots(nodes, self.crowd.share)
+        self.prompt_slots = int(prompt_slots(np.array([nodes]), self.crowd.share)[0])
         self._begin_waiting()
         self._retime()
 

@@ -19,7 +19,6 @@ import simpy
 from jevons.randomness import Draws, Floats
 from jevons.scenario import Tokens, Workload
 from jevons.serving import sizing
-from jevons.serving.colocated import prompt_slots
 from jevons.serving.compiled import day as kernels
 from jevons.serving.compiled.draws import (
     BELOW,
@@ -55,6 +54,8 @@ from jevons.serving.compiled.state import (
     HOURS,
     IN_BLOCK,
     INPUT_TOKENS,
+    INPUT_WEIGHT,
+    INTERACTIVE,
     LANE_BUCKETS_PER_S,
     LANE_S_PER_TOKEN,
     LANES,
@@ -68,6 +69,8 @@ from jevons.serving.compiled.state import (
     NO_MORE,
     ORIGIN_S,
     OUTPUT_TOKENS,
+    OUTPUT_WEIGHT,
+    PATIENCE_S,
     PENDING,
     PER_KV_TOKEN_S,
     PER_PREFILL_TOKEN_S,
@@ -88,20 +91,10 @@ from jevons.serving.compiled.state import (
     ROUND_ROBIN,
     ROUTING,
     ROUTING_KEY,
-    ROW_COLUMNS,
-    ROW_CONTEXT_PER_S,
-    ROW_EXPECTED_LANES,
     ROW_IS_NOTE,
-    ROW_LANES,
-    ROW_LANES_NODES,
-    ROW_NODES,
     ROW_PROMPT_SLOTS,
-    ROW_PROMPTS_PER_S,
     ROW_REPLICAS,
-    ROW_SLOWNESS,
     ROW_STEP,
-    ROW_TIME,
-    ROW_TOKENS_PER_S,
     SERVED_REQUESTS,
     SHARE,
     STAGE,
@@ -121,13 +114,14 @@ from jevons.serving.compiled.state import (
     bin_edges_s,
     memory_of,
 )
-from jevons.serving.control import ControlPlane, Schedule, schedule_of
-from jevons.serving.disaggregated import lanes_of_cell
+from jevons.serving.control import ControlPlane, schedule_of
 from jevons.serving.forecast import actual_rates_per_s, expected_requests, number_expected, plan_of
 from jevons.serving.interface import Day, Flow, Latencies, Records, ServedDay, StreamLatencies
-from jevons.serving.layouts import nodes_of_cell, requests_per_token
+from jevons.serving.layouts import requests_per_token
 from jevons.serving.measurement import Counts, check, counts_of, measured_day
+from jevons.serving.rows import rows_of
 from jevons.serving.timers import Order, at_times
+from jevons.stacks import PerWorld
 from jevons.workload import Requests
 
 #: Requests drawn at a time.
@@ -177,7 +171,9 @@ class CompiledDay:
         slots = min(max(2 * self.block.shape[1], 1), FEWEST_SLOTS)
         wheels = Wheels.of(day, self.rows, number)
         size = size_of(day, self.rows, wheels, slots, None if self.requests is None else len(self.requests))
-        self.memory = opening_memory(day, size, wheels, requests_per_token(day, load, number), draws)
+        self.memory = opening_memory(day, size, wheels)
+        law = law_numbers(day, wheels, requests_per_token(day, load, number), routing_key(draws))
+        self.memory.state[: len(law)] = law
         self.queue = np.empty((2, slots, 2))
         self.totals = np.zeros((day.hours + 1, 4))
         self.control = ControlPlane(env, self, self.schedule)
@@ -376,65 +372,42 @@ def size_of(day: Day, rows: Floats, wheels: Wheels, slots: int, records: int | N
     )
 
 
-def opening_memory(day: Day, size: Size, wheels: Wheels, requests_per_token: float, draws: Draws) -> Memory:
-    """A day's memory with the law by which its nodes serve."""
-    serving, step, share, memory = day.serving, day.serving.step, day.share_simulated, memory_of(size)
-    state, counts, colocated = memory.state, memory.counts, serving.layout == "colocated"
-    counts[COLOCATED], counts[ROUTING], counts[FINENESS] = colocated, ROUTINGS[serving.routing], wheels.fineness
+def opening_memory(day: Day, size: Size, wheels: Wheels) -> Memory:
+    """A day's memory with the layout of its nodes; its law is left at zero."""
+    memory, serving = memory_of(size), day.serving
+    counts = memory.counts
+    counts[COLOCATED], counts[ROUTING] = serving.layout == "colocated", ROUTINGS[serving.routing]
     counts[WARM_UP], counts[HOURS] = day.warm_up_hours, day.warm_up_hours + day.hours
-    state[ORIGIN_S], state[HOUR_S] = day.warm_up_hours * day.seconds_per_hour, day.seconds_per_hour
-    state[BASE_S], state[PER_SEQUENCE_S] = step.base_s, step.per_sequence_s
-    state[PER_KV_TOKEN_S], state[PER_PREFILL_TOKEN_S] = step.per_kv_token_s, step.per_prefill_token_s
-    state[CHUNK], state[MAX_BATCH] = serving.prefill_chunk_tokens, serving.max_batch
-    if not colocated:
-        state[LANE_S_PER_TOKEN] = sizing.prefill_node_seconds(serving) * serving.prefill_lanes
-    state[LANE_BUCKETS_PER_S] = wheels.lanes_per_s
-    state[LANES_SHARE], state[SHARE] = share, share if serving.routing == "pooled" else 1.0
-    state[REQUESTS_PER_TOKEN] = requests_per_token
-    state[ROUTING_KEY : ROUTING_KEY + 4] = [part for word in draws.key("routing") for part in divmod(word, 1 << 32)]
-    state[STREAMS : STREAMS + size.streams * STREAM_ROW] = np.array(
-        [
-            (one.input_weight, one.output_weight, one.interactive, inf if one.patience_s is None else one.patience_s)
-            for one in day.streams
-        ],
-        dtype=np.float64,
-    ).reshape(-1)
+    counts[FINENESS] = wheels.fineness
     return memory
 
 
-def rows_of(day: Day, schedule: Schedule, down: int) -> Floats:
-    """The schedule as a table, with the nodes there are when so many are under repair, and a note for each hour."""
-    serving, share, load = day.serving, day.share_simulated, schedule.load
-    nodes = schedule.nodes(down)
-    notes_s = (day.warm_up_hours + np.arange(day.hours + 1.0)) * day.seconds_per_hour
-    rows = np.zeros((len(nodes), ROW_COLUMNS))
-    rows[:, ROW_TIME] = schedule.times_s
+def law_numbers(day: Day, wheels: Wheels, requests_per_token: PerWorld, routing_keys: npt.ArrayLike) -> Floats:
+    """The law by which the nodes of a day, or of each day of a stack, serve: first numbers of `state`, shape (..., n)."""
+    serving, step, share = day.serving, day.serving.step, day.share_simulated
+    keys = np.asarray(routing_keys, dtype=np.float64)
+    law = np.zeros((*keys.shape[:-1], STREAMS + len(day.streams) * STREAM_ROW))
+    law[..., ORIGIN_S], law[..., HOUR_S] = day.warm_up_hours * day.seconds_per_hour, day.seconds_per_hour
+    law[..., BASE_S], law[..., PER_SEQUENCE_S] = step.base_s, step.per_sequence_s
+    law[..., PER_KV_TOKEN_S], law[..., PER_PREFILL_TOKEN_S] = step.per_kv_token_s, step.per_prefill_token_s
+    law[..., CHUNK], law[..., MAX_BATCH] = serving.prefill_chunk_tokens, serving.max_batch
     if serving.layout == "disaggregated":
-        to_prefill = sizing.prefill_share(serving, load, nodes)
-        prefilling, decoding = nodes * to_prefill, nodes * (1 - to_prefill)
-        lane_s_per_token = sizing.prefill_node_seconds(serving) * serving.prefill_lanes
-        rows[:, ROW_LANES_NODES] = prefilling
-        rows[:, ROW_LANES], rows[:, ROW_SLOWNESS] = lanes_of_cell(prefilling, serving.prefill_lanes, share)
-        rows[:, ROW_EXPECTED_LANES] = load.prefill_tokens_per_s * lane_s_per_token
-    else:
-        decoding = nodes
-        of_part = decoding if serving.routing == "pooled" else np.minimum(decoding, 1.0)
-        part_share = share if serving.routing == "pooled" else 1.0
-        rows[:, ROW_PROMPT_SLOTS] = [prompt_slots(number, part_share) for number in of_part.tolist()]
-        rows[:, ROW_PROMPTS_PER_S] = np.divide(
-            load.prefill_tokens_per_s, decoding, out=np.zeros_like(decoding), where=decoding > 0
-        )
-    rows[:, ROW_NODES] = decoding
-    if serving.routing != "pooled":
-        rows[:, ROW_REPLICAS] = [nodes_of_cell(number, share) for number in decoding.tolist()]
-    rows[:, ROW_TOKENS_PER_S] = load.decode_tokens_per_s
-    rows[:, ROW_CONTEXT_PER_S] = load.context_tokens2_per_s
-    rows[:, ROW_STEP] = np.nan_to_num(sizing.balanced_step_s(serving, load, decoding), posinf=inf)
-    notes = np.zeros((len(notes_s), ROW_COLUMNS))
-    notes[:, ROW_TIME], notes[:, ROW_IS_NOTE] = notes_s, 1.0
-    # At the same time a note is taken first.
-    both = np.concatenate([notes, rows])
-    return np.ascontiguousarray(both[np.argsort(both[:, ROW_TIME], kind="stable")])
+        law[..., LANE_S_PER_TOKEN] = sizing.prefill_node_seconds(serving) * serving.prefill_lanes
+    law[..., LANE_BUCKETS_PER_S] = wheels.lanes_per_s
+    law[..., LANES_SHARE], law[..., SHARE] = share, share if serving.routing == "pooled" else 1.0
+    law[..., REQUESTS_PER_TOKEN] = requests_per_token
+    law[..., ROUTING_KEY : ROUTING_KEY + 4] = keys
+    for number, stream in enumerate(day.streams):
+        own = STREAMS + number * STREAM_ROW
+        law[..., own + INPUT_WEIGHT], law[..., own + OUTPUT_WEIGHT] = stream.input_weight, stream.output_weight
+        law[..., own + INTERACTIVE] = stream.interactive
+        law[..., own + PATIENCE_S] = inf if stream.patience_s is None else stream.patience_s
+    return law
+
+
+def routing_key(draws: Draws) -> list[int]:
+    """Key of the numbers that choose a replica, in four parts of 32 bits."""
+    return [part for word in draws.key("routing") for part in divmod(word, 1 << 32)]
 
 
 class Wheels(NamedTuple):

@@ -20,10 +20,13 @@ from jevons.workload import poisson_times
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Schedule:
-    """Times at which the nodes or their load may change, the first of them at the beginning; shape (k,)."""
+    """Times at which the nodes or their load may change, the first of them at the beginning; shape (k,).
+
+    A leading shape (...) is that of a stack of days.
+    """
 
     times_s: Floats
-    #: Nodes on as planned, whether or not some are under repair.
+    #: Nodes on as planned, whether or not some are under repair; shape (..., k), as the load.
     planned_nodes: Floats
     #: Expected load from each time to the next.
     load: Load
@@ -41,14 +44,14 @@ def schedule_of(day: Day, plan: NodePlan, hourly_load: Load, start_s: float) -> 
     """Schedule of a day that begins, warm-up first, at a time of the clock."""
     # The load changes by the hour, and with it the split of the nodes.
     times_h = np.unique(np.concatenate([plan.times_h(), np.arange(float(plan.hours))]))
-    hours = np.minimum((times_h + SAME_TIME_H).astype(np.int64), len(hourly_load.decode_tokens_per_s) - 1)
+    hours = np.minimum((times_h + SAME_TIME_H).astype(np.int64), hourly_load.decode_tokens_per_s.shape[-1] - 1)
     return Schedule(
         times_s=start_s + times_h * day.seconds_per_hour,
         planned_nodes=plan.nodes_at(times_h),
         load=Load(
-            prefill_tokens_per_s=hourly_load.prefill_tokens_per_s[hours],
-            decode_tokens_per_s=hourly_load.decode_tokens_per_s[hours],
-            context_tokens2_per_s=hourly_load.context_tokens2_per_s[hours],
+            prefill_tokens_per_s=hourly_load.prefill_tokens_per_s[..., hours],
+            decode_tokens_per_s=hourly_load.decode_tokens_per_s[..., hours],
+            context_tokens2_per_s=hourly_load.context_tokens2_per_s[..., hours],
         ),
     )
 

@@ -104,13 +104,13 @@ class Prefill:
         self.tally.lose(request, self.at)
 
 
-def lanes_of_cell(nodes: Floats, lanes_per_node: int, share: float) -> tuple[npt.NDArray[np.int64], Floats]:
+def lanes_of_cell(nodes: Floats, lanes_per_node: int, share: float | Floats) -> tuple[npt.NDArray[np.int64], Floats]:
     """Lanes that stand for those of so many true nodes, and the time a prompt takes over that on a true lane."""
     true_lanes = share * nodes * lanes_per_node
-    fewest = FEWEST_LANES if share < 1 else 1
+    fewest = np.where(np.less(share, 1), FEWEST_LANES, 1)
     lanes = np.where(nodes > 0, np.maximum(np.rint(true_lanes), fewest), 0.0)
     # Lanes are whole; at full size they are together as fast as the nodes.
-    slowness = np.divide(lanes, true_lanes, out=np.ones_like(lanes), where=(true_lanes > 0) & (share == 1))
+    slowness = np.divide(lanes, true_lanes, out=np.ones_like(lanes), where=(true_lanes > 0) & np.equal(share, 1))
     return lanes.astype(np.int64), slowness
 
 

@@ -16,6 +16,7 @@ import simpy
 
 from jevons.randomness import Draws, Floats
 from jevons.scenario import Serving, Workload
+from jevons.stacks import PerWorld, ratio, smaller
 from jevons.units import HOURS_PER_DAY, SECONDS_PER_HOUR
 from jevons.workload import Requests
 
@@ -77,12 +78,12 @@ class Day:
         return (self.warm_up_hours + self.hours) * self.seconds_per_hour
 
     @property
-    def share_simulated(self) -> float:
+    def share_simulated(self) -> PerWorld:
         """Share f of the true requests of the simulated time that are simulated, on as large a share of the nodes."""
         if self.trace is not None or self.requests_simulated is None:
             return 1.0
         requests = sum(stream.requests_per_day for stream in self.streams) * self.seconds_per_hour / SECONDS_PER_HOUR
-        return min(1.0, self.requests_simulated / requests) if requests > 0 else 1.0
+        return smaller(1.0, ratio(self.requests_simulated, requests, otherwise=1.0))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

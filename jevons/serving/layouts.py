@@ -6,9 +6,10 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple, Protocol, TypeAlias
 
 import numpy as np
+import numpy.typing as npt
 import simpy
 
-from jevons.randomness import Draws
+from jevons.randomness import Draws, Floats
 from jevons.scenario import Serving
 from jevons.serving.book import Book, Tally
 from jevons.serving.colocated import Replicas
@@ -16,6 +17,7 @@ from jevons.serving.crowd import Crowd
 from jevons.serving.disaggregated import Decode, Prefill
 from jevons.serving.interface import Day
 from jevons.serving.sizing import Load, prefill_share
+from jevons.stacks import PerWorld, ratio
 
 #: A pool of nodes, or a single one.
 Part: TypeAlias = Decode | Replicas
@@ -89,7 +91,7 @@ class Routed:
 
     def switch(self, nodes: float, load: Load) -> None:
         """Route to so many nodes; the first one stops when all are off, and keeps its line."""
-        self.on = nodes_of_cell(nodes, self.share)
+        self.on = int(nodes_of_cell(np.array([nodes]), self.share)[0])
         while len(self.parts) < self.on:
             self.parts.append(self.new_part())
         for part in self.parts[: self.on]:
@@ -117,9 +119,9 @@ class Routed:
         return Totals(*(done / self.share for done in _totals_of(self.parts)))
 
 
-def nodes_of_cell(nodes: float, share: float) -> int:
-    """Nodes, each a whole one, that stand for so many true ones."""
-    return max(1, round(nodes * share)) if nodes > 0 else 0
+def nodes_of_cell(nodes: Floats, share: float | Floats) -> npt.NDArray[np.int64]:
+    """Nodes, each a whole one, that stand for so many true ones, shape of `nodes`."""
+    return np.where(nodes > 0, np.maximum(np.rint(nodes * share), 1), 0.0).astype(np.int64)
 
 
 def _totals_of(parts: Sequence[Part]) -> Totals:
@@ -232,7 +234,6 @@ def fleet_of(env: simpy.Environment, book: Book, day: Day, load: Load, requests:
     return Colocated(pool)
 
 
-def requests_per_token(day: Day, load: Load, requests: float) -> float:
+def requests_per_token(day: Day, load: Load, requests: PerWorld) -> PerWorld:
     """Requests of the cell for each weighted output token that the true pool is expected to serve."""
-    tokens = float(load.decode_tokens_per_s.sum()) * day.seconds_per_hour
-    return requests / tokens if tokens > 0 else 0.0
+    return ratio(requests, load.decode_tokens_per_s.sum(axis=-1) * day.seconds_per_hour, otherwise=0.0)

@@ -92,16 +92,21 @@ def measured_day(
     counts: Counts,
     totals: npt.ArrayLike,
     failures_h: Floats,
-    flow: Flow,
+    flow: Flow | None,
     records: Records | None = None,
 ) -> ServedDay:
-    """The hours of the true fleet; `totals` were taken at the start of the day and at the end of each hour."""
+    """The hours of the true fleet, of a day or of a stack of days.
+
+    `totals` were taken at the start of the day and at the end of each hour, shape (..., h + 1, 4).
+    """
     warm_up, share = day.warm_up_hours, day.share_simulated
     # Simulated requests to those of the true fleet in a true hour.
-    scale = SECONDS_PER_HOUR / day.seconds_per_hour / share
-    done = np.diff(np.asarray(totals, dtype=np.float64), axis=0) / day.seconds_per_hour
-    served = Load(prefill_tokens_per_s=done[:, 0], decode_tokens_per_s=done[:, 1], context_tokens2_per_s=done[:, 2])
-    provisioned = plan.hourly_nodes()[warm_up:]
+    scale = np.asarray(SECONDS_PER_HOUR / day.seconds_per_hour / share)[..., None, None]
+    done = np.diff(np.asarray(totals, dtype=np.float64), axis=-2) / day.seconds_per_hour
+    served = Load(
+        prefill_tokens_per_s=done[..., 0], decode_tokens_per_s=done[..., 1], context_tokens2_per_s=done[..., 2]
+    )
+    provisioned = plan.hourly_nodes()[..., warm_up:]
     failed = failures_h[failures_h >= warm_up].astype(np.int64) - warm_up
     return ServedDay(
         requests=scale * counts.requests,
@@ -110,12 +115,12 @@ def measured_day(
         cached_tokens=scale * counts.cached_tokens,
         output_tokens=scale * counts.output_tokens,
         provisioned_node_hours=provisioned,
-        busy_node_hours=done[:, 3],
+        busy_node_hours=done[..., 3],
         work_node_hours=sizing.nodes_needed(day.serving, served),
         least_node_hours=sizing.least_nodes(day.serving, served),
-        desired_node_hours=plan.hourly_desired()[warm_up:],
+        desired_node_hours=plan.hourly_desired()[..., warm_up:],
         idle_node_hours=sizing.idle_nodes(day, provisioned),
-        failures=np.bincount(failed, minlength=day.hours).astype(np.float64),
+        failures=np.broadcast_to(np.bincount(failed, minlength=day.hours).astype(np.float64), provisioned.shape),
         ttft_s=counts.ttft_s,
         tpot_s=counts.tpot_s,
         stream_latencies=counts.stream_latencies,
