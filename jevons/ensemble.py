@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from jevons.answer import DrawnWorlds, Result
-from jevons.draws import Outcomes, central_inputs, inputs_of_draws, joined, outcomes
+from jevons.answer import DrawnWorlds, Hinge, Result
+from jevons.draws import DRAWS_ENGINE, Outcomes, central_inputs, inputs_of_draws, joined, outcomes
 from jevons.errors import UsageError
 from jevons.hinges import hinges
 from jevons.model import Paths, run_stack
@@ -94,24 +94,46 @@ def simulate(
         for numbers in stacks_of(count, most)
     ]
     wanted = 0 if prices or usage or not scenario.uncertain else scenario.run.draws
-    # The world with all inputs at their centres stands before those that are drawn.
-    draws = [(scenario, numbers) for numbers in stacks_of(1 + wanted, WORLDS_PER_STACK)] if wanted else []
-    pays = not chosen.runs_in_threads or max(len(jobs), len(draws)) >= STACKS_WORTH_A_PROCESS
     if waits := chosen.preparation():
         tell(waits, 0, 1)
-    with Workers(workers if pays else min(workers, 1)) as pool:
-        stacks = pool.map(replicated, jobs, lambda done: tell("replications", min(done * most, count), count))
-        found = pool.map(
-            drawn_outcomes, draws, lambda done: tell("draws", min(done * WORLDS_PER_STACK, wanted), wanted)
+    # Draws are numpy's work in this process or another; replications of an engine that runs in threads leave it time.
+    is_long = wanted >= STACKS_WORTH_A_PROCESS * WORLDS_PER_STACK
+    beside = bool(wanted) and engine != DRAWS_ENGINE and chosen.runs_in_threads and not is_long
+    with Workers(min(workers, 2) if beside else 1) as aside:
+        drawing = (
+            aside.begin(drawn_and_hinges, DrawsJob(scenario=scenario, wanted=wanted, workers=1)) if beside else None
         )
-    drawn = drawn_worlds(joined(found)) if wanted else None
-    return Result(
-        scenario=scenario,
-        engine=engine,
-        stacks=tuple(stacks),
-        draws=drawn,
-        hinges=() if drawn is None else hinges(scenario, drawn),
-    )
+        with Workers(1 if chosen.runs_in_threads else workers) as pool:
+            stacks = pool.map(replicated, jobs, lambda done: tell("replications", min(done * most, count), count))
+        if drawing is None:
+            job = DrawsJob(scenario=scenario, wanted=wanted, workers=workers if is_long else 1)
+            drawn, found = drawn_and_hinges(job, lambda done: tell("draws", done, wanted))
+        else:
+            drawn, found = drawing()
+    return Result(scenario=scenario, engine=engine, stacks=tuple(stacks), draws=drawn, hinges=found)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DrawsJob:
+    """Draws to be run, on so many processes."""
+
+    scenario: Scenario
+    wanted: int
+    workers: int
+
+
+def drawn_and_hinges(
+    job: DrawsJob, tell: Callable[[int], None] = lambda _: None
+) -> tuple[DrawnWorlds | None, tuple[Hinge, ...]]:
+    """All draws of a scenario, and the inputs on which its verdict hinges; nothing where none are wanted."""
+    if not job.wanted:
+        return None, ()
+    # The world with all inputs at their centres stands before those that are drawn.
+    stacks = [(job.scenario, numbers) for numbers in stacks_of(1 + job.wanted, WORLDS_PER_STACK)]
+    with Workers(job.workers) as pool:
+        found = pool.map(drawn_outcomes, stacks, lambda done: tell(min(done * WORLDS_PER_STACK, job.wanted)))
+    drawn = drawn_worlds(joined(found))
+    return drawn, hinges(job.scenario, drawn)
 
 
 def stacks_of(worlds: int, most: int) -> list[range]:

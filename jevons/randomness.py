@@ -6,6 +6,7 @@ has drawn; so common random numbers cannot slip, and any order or number of work
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from hashlib import blake2b
 from typing import TypeAlias
@@ -53,9 +54,19 @@ class Draws:
 
     def key(self, purpose: str) -> tuple[int, int]:
         """Key of Philox for a purpose, its lower and its upper 64 bits."""
-        name = repr((self.seed, self.replication, self.place, purpose)).encode()
-        digest = blake2b(name, digest_size=16).digest()
-        return int.from_bytes(digest[:8], "little"), int.from_bytes(digest[8:], "little")
+        (key,) = self.keys((purpose,))
+        return key
+
+    def keys(self, purposes: Sequence[str]) -> list[tuple[int, int]]:
+        """Keys of Philox for some purposes: digests of (seed, replication, place, purpose) as Python writes it."""
+        place = blake2b(f"({self.seed!r}, {self.replication!r}, {self.place!r}, ".encode(), digest_size=16)
+        keys = []
+        for purpose in purposes:
+            named = place.copy()
+            named.update(f"{purpose!r})".encode())
+            digest = named.digest()
+            keys.append((int.from_bytes(digest[:8], "little"), int.from_bytes(digest[8:], "little")))
+        return keys
 
 
 CENTRE_NUMERATOR = (3.3871328727963666080e0, 1.3314166789178437745e2, 1.9715909503065514427e3, 1.3731693765509461125e4, 4.5921953931549871457e4, 6.7265770927008700853e4, 3.3430575583588128105e4, 2.5090809287301226727e3)  # fmt: skip  # noqa: E501

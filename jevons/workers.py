@@ -61,6 +61,13 @@ class Workers:
             pass
         return [future.result() for future in futures]
 
+    def begin(self, work: Callable[[Job], Outcome], job: Job) -> Callable[[], Outcome]:
+        """Begin a job beside whatever else is done; what gives its outcome.  With one worker it is done when asked for."""
+        if self._pool is None:
+            return lambda: work(job)
+        with _interrupts_ignored():
+            return self._pool.submit(work, job).result
+
 
 def _told(items: Iterable[Outcome], tell: Callable[[int], None]) -> Iterator[Outcome]:
     for done, item in enumerate(items, start=1):

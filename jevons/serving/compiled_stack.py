@@ -60,6 +60,7 @@ from jevons.serving.rows import rows_of
 #: Days to a call of a kernel at the least: fewer do not pay a thread.
 DAYS_PER_CALL = 4
 #: Purposes of the numbers of over-dispersion, in the order of the kernel's rows.
+NO_KEY = [0, 0, 0, 0]
 GAMMA_PURPOSES = ("gamma", "gamma trial", "gamma shape")
 
 
@@ -154,7 +155,8 @@ class PreparedStack:
         most = int(number.max() + 6 * sqrt(number.max())) + 20
         wheels = Wheels.of(days, rows.reshape(-1, rows.shape[-1]), float(number.mean()))
         memory = opening_memory(days, size_of(days, rows.reshape(-1, rows.shape[-1]), wheels, most, most), wheels)
-        routing = np.reshape([routing_key(one) for one in draws], (*shape, 4))
+        is_routed = days.serving.routing == "power_of_two"
+        routing = np.array([routing_key(one) if is_routed else NO_KEY for one in draws]).reshape(*shape, 4)
         law = law_numbers(days, wheels, requests_per_token(days, load, number), routing)
         return cls(
             day=days,
@@ -282,8 +284,7 @@ def keys_of(draws: Sequence[Draws], streams: tuple[str, ...]) -> tuple[npt.NDArr
 @lru_cache(maxsize=16384)
 def _keys_of_day(draws: Draws, streams: tuple[str, ...]) -> tuple[Any, Any]:
     # The arms of a comparison draw the same days.
-    own = [draws.at(stream) for stream in streams]
-    return [draws.key(purpose) for purpose in PURPOSES], [[one.key(name) for name in GAMMA_PURPOSES] for one in own]
+    return draws.keys(PURPOSES), [draws.at(stream).keys(GAMMA_PURPOSES) for stream in streams]
 
 
 def spans_of(day: Day, expected: Floats) -> Floats:
