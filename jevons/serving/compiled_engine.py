@@ -459,7 +459,7 @@ def cells_of(day: Day, memory: Memory) -> Floats:
 
 
 def counts_of_cells(day: Day, memory: Memory) -> Counts:
-    """What was counted, with percentiles from histograms: within 0.2 % of exact ones."""
+    """What was counted, with percentiles from histograms: within 0.4 % of exact ones."""
     cells = cells_of(day, memory)
     ttft, tpot = (
         memory.bins(where, cells.shape[0] * cells.shape[1]).reshape(*cells.shape[:2], BINS)[day.warm_up_hours :]
@@ -507,7 +507,8 @@ def quantile_of_bins(bins: npt.NDArray[np.int64], p: float) -> float:
         return float("nan")
     edges = bin_edges_s()
     below = np.concatenate([[0], np.cumsum(bins)])
-    place = p * total
+    # Of n values in order the i-th stands for the share (i - 1/2) / n of them.
+    place = p * (total - 1) + 0.5
     found = min(int(np.searchsorted(below, place, side="right")) - 1, len(bins) - 1)
     inside = (place - below[found]) / max(int(bins[found]), 1)
     return float(edges[found] + min(inside, 1.0) * (edges[found + 1] - edges[found]))

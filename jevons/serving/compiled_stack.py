@@ -56,6 +56,7 @@ from jevons.serving.interface import Day, Flow, Latencies, ServedDay, StreamLate
 from jevons.serving.layouts import requests_per_token
 from jevons.serving.measurement import Counts, check, measured_day
 from jevons.serving.rows import rows_of
+from jevons.units import SECONDS_PER_HOUR
 
 #: Days to a call of a kernel at the least: fewer do not pay a thread.
 DAYS_PER_CALL = 4
@@ -68,13 +69,13 @@ def can_stack(days: Day) -> bool:
     """Whether a stack of days can be served at once: small ones, without failures, planned before they are drawn."""
     share = np.asarray(days.share_simulated)
     scaler = days.serving.autoscaler
-    number = sum(np.max(stream.requests_per_day) for stream in days.streams) * np.max(share)
+    number = sum(np.asarray(stream.requests_per_day) for stream in days.streams) * share
     return (
         days.serving.failures is None
         and days.trace is None
         and not days.keep_records
         and (scaler.signal == "forecast" or bool((share < 1).all()))
-        and float(number) * days.seconds_per_hour <= EXACT_UP_TO * 3600.0
+        and float(np.max(number)) * days.seconds_per_hour <= EXACT_UP_TO * SECONDS_PER_HOUR
     )
 
 
