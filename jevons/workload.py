@@ -260,7 +260,7 @@ def poisson_requests(
     -------
     Requests, shape (n,)
     """
-    size = _enough_for(float(expected_requests.sum()))
+    size = enough_for(float(expected_requests.sum()))
     return joined(poisson_blocks(workloads, expected_requests, span_s=span_s, first_s=first_s, draws=draws, size=size))
 
 
@@ -298,11 +298,11 @@ def joined(blocks: Iterable[Requests]) -> Requests:
 
 def poisson_times(expected: Floats, draws: Draws, purpose: str) -> tuple[npt.NDArray[np.int64], Floats]:
     """Poisson events with so many expected in each of t equal spans: the span of each, and its time in spans."""
-    span, spans = zip(*_poisson_times(expected, draws, purpose, _enough_for(float(expected.sum()))), strict=True)
+    span, spans = zip(*_poisson_times(expected, draws, purpose, enough_for(float(expected.sum()))), strict=True)
     return np.concatenate(span), np.concatenate(spans)
 
 
-def _enough_for(expected: float) -> int:
+def enough_for(expected: float) -> int:
     """A number that so many expected events hardly ever exceed."""
     return int(expected + 6 * sqrt(expected)) + 20
 
