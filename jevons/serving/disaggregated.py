@@ -89,9 +89,10 @@ class Prefill:
         if isnan(self.book.prefill_start[request]):
             self.book.prefill_start[request] = self.at
         service_s = self.book.prefill_tokens[request] * self.lane_s_per_token * self.slowness
-        self.time.ring_after(service_s, request, self._end, Order.PREFILLED)
+        self.time.ring_after(service_s, request, self.end, Order.PREFILLED)
 
-    def _end(self, request: int) -> None:
+    def end(self, request: int) -> None:
+        """Pass a request on whose prompt is done."""
         self.settle()
         self.busy -= 1
         self.tally.leave(request, self.at)
@@ -159,7 +160,7 @@ class Decode:
         self.nodes = nodes
         self.crowd.expect(load, nodes)
         self._admit_waiting()
-        self._retime()
+        self.retime()
 
     def arrive(self, request: int) -> None:
         """Take a request in whose prompt is done; nobody gives up who need not wait any more."""
@@ -167,13 +168,13 @@ class Decode:
         self.tally.enter(request, self.at)
         if not self.line and self._has_room(request):
             self._admit(request)
-            self._retime()
+            self.retime()
         elif self.book.deadline[request] <= self.at:
             self._lose(request)
         else:
             self.line.append(request)
             self._admit_waiting()
-            self._retime()
+            self.retime()
 
     def _has_room(self, request: int) -> bool:
         return self.crowd.has_room(self.book.weight[request], self.max_batch * self.nodes)
@@ -194,7 +195,7 @@ class Decode:
         self.crowd.add(book.weight[request], book.context_tokens[request])
         heappush(self.active, (self.clock.after(book.output_tokens[request]), request))
 
-    def _retime(self) -> None:
+    def retime(self) -> None:
         """Set the speed to the batch, and the alarm to the next departure."""
         if not self.active:
             self.alarm.stop()
@@ -216,7 +217,7 @@ class Decode:
             self.clock.reset()
         if self.line:
             self._admit_waiting()
-        self._retime()
+        self.retime()
 
     def _depart(self, request: int) -> None:
         self.book.depart(request, self.at)
@@ -238,7 +239,7 @@ class Decode:
         if not self.active:
             self.clock.reset()
         self._admit_waiting()
-        self._retime()
+        self.retime()
 
     def _lose(self, request: int) -> None:
         self.tally.lose(request, self.at)
