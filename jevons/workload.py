@@ -7,8 +7,8 @@ import gzip
 import io
 import json
 import zlib
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, fields
 from datetime import datetime
 from functools import lru_cache
 from itertools import pairwise, product
@@ -260,49 +260,88 @@ def poisson_requests(
     -------
     Requests, shape (n,)
     """
-    span, spans = poisson_times(expected_requests.sum(axis=1), draws, "arrival")
-    stream = _streams(expected_requests, span, draws)
-    inputs, cached, outputs = _request_tokens(list(workloads.values()), stream, draws)
+    size = enough_for(float(expected_requests.sum()))
+    return joined(poisson_blocks(workloads, expected_requests, span_s=span_s, first_s=first_s, draws=draws, size=size))
+
+
+def poisson_blocks(
+    workloads: Mapping[str, Workload],
+    expected_requests: Floats,
+    *,
+    span_s: float,
+    first_s: float,
+    draws: Draws,
+    size: int,
+) -> Iterator[Requests]:
+    """The same requests, at most so many at a time: the last block is not full, and may be empty."""
+    number = 0
+    for span, spans in _poisson_times(expected_requests.sum(axis=1), draws, "arrival", size):
+        stream = _streams(expected_requests, span, draws, number)
+        inputs, cached, outputs = _request_tokens(list(workloads.values()), stream, draws, number)
+        number += len(span)
+        yield Requests(
+            arrival_s=first_s + span_s * spans,
+            stream=stream,
+            input_tokens=inputs,
+            cached_tokens=cached,
+            output_tokens=outputs,
+        )
+
+
+def joined(blocks: Iterable[Requests]) -> Requests:
+    """Requests given block by block, at least one, as a whole."""
+    blocks = list(blocks)
     return Requests(
-        arrival_s=first_s + span_s * spans,
-        stream=stream,
-        input_tokens=inputs,
-        cached_tokens=cached,
-        output_tokens=outputs,
+        **{one.name: np.concatenate([getattr(block, one.name) for block in blocks]) for one in fields(Requests)}
     )
 
 
 def poisson_times(expected: Floats, draws: Draws, purpose: str) -> tuple[npt.NDArray[np.int64], Floats]:
     """Poisson events with so many expected in each of t equal spans: the span of each, and its time in spans."""
+    span, spans = zip(*_poisson_times(expected, draws, purpose, enough_for(float(expected.sum()))), strict=True)
+    return np.concatenate(span), np.concatenate(spans)
+
+
+def enough_for(expected: float) -> int:
+    """A number that so many expected events hardly ever exceed."""
+    return int(expected + 6 * sqrt(expected)) + 20
+
+
+def _poisson_times(
+    expected: Floats, draws: Draws, purpose: str, size: int
+) -> Iterator[tuple[npt.NDArray[np.int64], Floats]]:
+    """The events of `poisson_times`, at most so many at a time."""
     reached = np.concatenate([[0.0], np.cumsum(expected)])
-    sums = _exponential_sums(float(reached[-1]), draws, purpose)
-    span = np.searchsorted(reached, sums, side="right") - 1
-    return span, span + (sums - reached[span]) / expected[span]
+    for sums in _exponential_sums(float(reached[-1]), draws, purpose, size):
+        span = np.searchsorted(reached, sums, side="right") - 1
+        yield span, span + (sums - reached[span]) / expected[span]
 
 
-def _exponential_sums(end: float, draws: Draws, purpose: str) -> Floats:
-    """Sums of unit exponentials, each of one more, that stay below the end."""
-    batch = int(end + 6 * sqrt(end)) + 20
-    sums = np.cumsum(draws.exponential(purpose, batch))
-    while sums[-1] < end:
-        sums = np.concatenate([sums, sums[-1] + np.cumsum(draws.exponential(purpose, batch, first=len(sums)))])
-    return np.asarray(sums[: np.searchsorted(sums, end)])
+def _exponential_sums(end: float, draws: Draws, purpose: str, size: int) -> Iterator[Floats]:
+    """Sums of unit exponentials, each of one more, that stay below the end; at most so many at a time."""
+    last, number, count = 0.0, 0, size
+    while count == size:
+        sums = np.cumsum(np.concatenate([[last], draws.exponential(purpose, size, first=number)]))[1:]
+        count = int(np.searchsorted(sums, end))
+        last, number = float(sums[-1]), number + size
+        yield sums[:count]
 
 
-def _streams(expected: Floats, span: npt.NDArray[np.int64], draws: Draws) -> npt.NDArray[np.int64]:
+def _streams(expected: Floats, span: npt.NDArray[np.int64], draws: Draws, first: int = 0) -> npt.NDArray[np.int64]:
     if expected.shape[1] == 1:
         return np.zeros(len(span), dtype=np.int64)
     below = np.cumsum(expected, axis=1)
-    place = draws.uniform("stream", len(span)) * below[span, -1]
+    place = draws.uniform("stream", len(span), first) * below[span, -1]
     return np.asarray((place[:, None] >= below[span, :-1]).sum(axis=1), dtype=np.int64)
 
 
 def _request_tokens(
-    workloads: list[Workload], stream: npt.NDArray[np.int64], draws: Draws
+    workloads: list[Workload], stream: npt.NDArray[np.int64], draws: Draws, number: int = 0
 ) -> tuple[Floats, Floats, Floats]:
     """Prompt, cached and answer tokens of each request, each of shape (n,)."""
-    first, second = draws.normal("input", len(stream)), draws.normal("output", len(stream))
-    in_component, out_component = draws.uniform("input kind", len(stream)), draws.uniform("output kind", len(stream))
+    n = len(stream)
+    first, second = draws.normal("input", n, number), draws.normal("output", n, number)
+    in_component, out_component = draws.uniform("input kind", n, number), draws.uniform("output kind", n, number)
     inputs, cached, outputs = np.empty_like(first), np.empty_like(first), np.empty_like(first)
     for index, workload in enumerate(workloads):
         if workload.input_tokens is None or workload.output_tokens is None:

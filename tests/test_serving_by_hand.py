@@ -17,7 +17,7 @@ from jevons.serving.control import ControlPlane, schedule_of
 from jevons.serving.crowd import Crowd
 from jevons.serving.disaggregated import Decode, Prefill
 from jevons.serving.sizing import Load
-from jevons.serving.timers import at_times
+from jevons.serving.timers import SimpyClock, at_times
 from jevons.workload import Requests
 
 LOAD = Load(
@@ -62,7 +62,7 @@ def prefilled(requests, lanes=1, streams=None, switches=()):
     env = simpy.Environment()
     serving = LANE.model_copy(update={"prefill_lanes": lanes, "prefill_tokens_per_s": 10.0 * lanes})
     book = book_of(serving, requests, streams or (stream(),))
-    stage = Prefill(env, book, serving, Crowd(serving))
+    stage = Prefill(SimpyClock(env), book, serving, Crowd(serving))
     ends = [nan] * len(requests)
 
     def note(request):
@@ -130,7 +130,7 @@ def decoded(requests, serving=LANE, streams=None, nodes=1.0, then=()):
     """Book and stage once all have left; `then` is (time, what to do with the stage)."""
     env = simpy.Environment()
     book = book_of(serving, requests, streams or (stream(),))
-    stage = Decode(env, book, serving, Crowd(serving))
+    stage = Decode(SimpyClock(env), book, serving, Crowd(serving))
     stage.switch(nodes, LOAD)
     at_times(env, book.arrival, stage.arrive)
     at_times(env, [time for time, _ in then], lambda number: then[number][1](stage))
@@ -239,7 +239,7 @@ def test_a_prompt_slows_the_sequence_beside_it():
     """
     env = simpy.Environment()
     book = book_of(BOTH, requests_of((0, 16, 7), (5, 8, 3)), (stream(),))
-    pool = Replicas(env, book, BOTH, Crowd(BOTH))
+    pool = Replicas(SimpyClock(env), book, BOTH, Crowd(BOTH))
     pool.switch(1.0, LOAD)
     at_times(env, book.arrival, pool.arrive)
     env.run(until=100.0)
@@ -253,7 +253,7 @@ def test_two_replicas_prefill_two_prompts_and_a_sequence_meets_either_half_of_th
     """A decodes with 1 of 2 nodes in prefill, at batch 1/2: half its time 0.625 s a token, half 1.125 s."""
     env = simpy.Environment()
     book = book_of(BOTH, requests_of((0, 8, 50), (2, 80, 1)), (stream(),))
-    pool = Replicas(env, book, BOTH, Crowd(BOTH))
+    pool = Replicas(SimpyClock(env), book, BOTH, Crowd(BOTH))
     pool.switch(2.0, LOAD)
     at_times(env, book.arrival, pool.arrive)
     env.run(until=4.0)

@@ -14,7 +14,7 @@ from test_serving_days import BOTH, CHAT, SPLIT, day_of, small_days
 
 from jevons.randomness import Draws, normal_quantile
 from jevons.scenario import Autoscaler, Failures, Serving, StepLaw, Tokens, Workload
-from jevons.serving import Day, Stream, compiled_engine, compiled_stack, engine
+from jevons.serving import Day, Stream, compiled_engine, compiled_stack, engine, streaming
 from jevons.serving.compiled import draws as draw_kernels
 from jevons.serving.compiled import jit
 from jevons.serving.compiled import stack as stack_kernels
@@ -184,7 +184,7 @@ def test_requests_that_are_not_kept_are_counted_as_those_that_are(monkeypatch, r
         seconds_per_hour=1800.0,
     )
     kept = served(day, "compiled")
-    monkeypatch.setattr(compiled_engine, "EXACT_UP_TO", 0)
+    monkeypatch.setattr(streaming, "EXACT_UP_TO", 0)
     streamed = served(day, "compiled")
 
     for name in ("requests", "lost", "input_tokens", "cached_tokens", "output_tokens", "busy_node_hours"):
@@ -202,7 +202,7 @@ def test_requests_that_are_not_kept_are_counted_as_those_that_are(monkeypatch, r
 
 
 def test_memory_does_not_grow_with_the_number_of_requests(monkeypatch):
-    monkeypatch.setattr(compiled_engine, "EXACT_UP_TO", 0)
+    monkeypatch.setattr(streaming, "EXACT_UP_TO", 0)
     sizes = []
     for share in (1.0, 4.0):
         day = replace(day_of(SPLIT, requests=2e5, simulated=None), seconds_per_hour=900.0 * share)
@@ -401,7 +401,6 @@ def test_serving_needs_a_law_that_both_engines_read_alike():
     base = replace(day_of(SPLIT, requests=2e4, simulated=None), hours=1, keep_records=True)
     changes = [
         {"prefill_tokens_per_s": 20_000.0},
-        {"prefill_lanes": 2},
         {"step": StepLaw(base_s=0.04, per_sequence_s=2.5e-5)},
         {"step": StepLaw(base_s=0.03, per_sequence_s=9e-5)},
         {"step": StepLaw(base_s=0.03, per_sequence_s=2.5e-5, per_kv_token_s=1e-8)},

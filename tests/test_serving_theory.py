@@ -19,7 +19,7 @@ from jevons.serving.book import Book
 from jevons.serving.crowd import Crowd
 from jevons.serving.disaggregated import Decode, Prefill
 from jevons.serving.sizing import Load, nodes_needed
-from jevons.serving.timers import at_times
+from jevons.serving.timers import SimpyClock, at_times
 from jevons.workload import Requests, poisson_requests
 
 pytestmark = pytest.mark.slow
@@ -82,7 +82,7 @@ def hyperexponential(u):
 def prefill_of(lanes):
     def stages(env, book):
         serving = UNIT.model_copy(update={"prefill_lanes": lanes, "prefill_tokens_per_s": float(lanes)})
-        stage = Prefill(env, book, serving, Crowd(serving))
+        stage = Prefill(SimpyClock(env), book, serving, Crowd(serving))
         stage.switch(1.0, LOAD)
         return stage.arrive
 
@@ -92,7 +92,7 @@ def prefill_of(lanes):
 def decode_of(step, max_batch=1e6):
     def stages(env, book):
         serving = UNIT.model_copy(update={"step": step, "max_batch": max_batch})
-        stage = Decode(env, book, serving, Crowd(serving))
+        stage = Decode(SimpyClock(env), book, serving, Crowd(serving))
         stage.switch(1.0, LOAD)
         return stage.arrive
 
@@ -169,8 +169,8 @@ def test_a_tandem_of_two_queues_has_product_form():
     """M/M/1 after M/M/1 at rho = 0.6: 1/(1 - rho) in each, and the numbers at one time are independent."""
 
     def tandem(env, book):
-        prefill = Prefill(env, book, UNIT, Crowd(UNIT))
-        decode = Decode(env, book, UNIT, Crowd(UNIT))
+        prefill = Prefill(SimpyClock(env), book, UNIT, Crowd(UNIT))
+        decode = Decode(SimpyClock(env), book, UNIT, Crowd(UNIT))
         prefill.switch(1.0, LOAD)
         decode.switch(1.0, LOAD)
         prefill.done = decode.arrive

@@ -3,29 +3,80 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from math import inf, nan
+from typing import Protocol, TypeVar
 
 from jevons.serving.interface import Day
 from jevons.serving.sizing import work_of
 from jevons.workload import Requests
 
+T = TypeVar("T")
 
-class Book:
-    """The requests of a day by number, as plain lists: single entries are read and written all the time.
 
-    Times are those of the clock, s; NaN until it happens.
-    """
+class Column(Protocol[T]):
+    """One figure of each request, by the request's number."""
+
+    def __getitem__(self, request: int, /) -> T:
+        """Read it."""
+
+    def __setitem__(self, request: int, figure: T, /) -> None:
+        """Write it."""
+
+
+class Ledger:
+    """What must be known of a request while it is served.  Times are those of the clock, s; NaN until it happens."""
+
+    arrival: Column[float]
+    #: Weighted tokens to prefill; a restart adds what was generated.
+    prefill_tokens: Column[float]
+    #: Tokens still to decode, not weighted: they are what the speed is counted in.
+    output_tokens: Column[float]
+    #: Slots of the batch that it takes, and weighted context.
+    weight: Column[float]
+    context_tokens: Column[float]
+    input_weight: Column[float]
+    interactive: Column[bool]
+    deadline: Column[float]
+    prefill_start: Column[float]
+    first_token: Column[float]
+    #: What a step that was running on arrival adds to the times of the first and the last token.
+    step_wait: Column[float]
+    #: The stage it is in, and when it came there.
+    stage: Column[Tally | None]
+    entered: Column[float]
+
+    def __init__(self) -> None:
+        self.arrived = self.served = self.gave_up = 0
+
+    def known(self) -> Iterable[int]:
+        """Requests that may be inside."""
+        raise NotImplementedError
+
+    def depart(self, request: int, now: float) -> None:  # noqa: ARG002 (a rule that is added to)
+        """Write down that a request has got its last token."""
+        self.served += 1
+
+    def give_up(self, request: int) -> None:  # noqa: ARG002 (a rule that is added to)
+        """Write down that a request has run out of patience."""
+        self.gave_up += 1
+
+    def restart(self, request: int, left: float) -> None:
+        """Send a request back to prefill with so many tokens left: what it has generated joins its prompt."""
+        self.prefill_tokens[request] += (self.output_tokens[request] - left) * self.input_weight[request]
+        self.output_tokens[request] = left
+
+
+class Book(Ledger):
+    """All requests of a day, as plain lists: single entries are read and written all the time."""
 
     def __init__(self, day: Day, requests: Requests, origin_s: float) -> None:
+        super().__init__()
         n, work = len(requests), work_of(day, requests)
         streams = [day.streams[index] for index in requests.stream.tolist()]
         self.arrival: list[float] = (requests.arrival_s + origin_s).tolist()
-        #: Weighted tokens to prefill; a restart adds what was generated.
         self.prefill_tokens: list[float] = work.prefill_tokens.tolist()
-        #: Tokens still to decode, not weighted: they are what the speed is counted in.
         self.output_tokens: list[float] = requests.output_tokens.tolist()
-        #: Slots of the batch that it takes, and weighted context.
         self.weight: list[float] = [stream.output_weight for stream in streams]
         self.context_tokens: list[float] = work.context_tokens.tolist()
         self.input_weight: list[float] = [stream.input_weight for stream in streams]
@@ -34,21 +85,27 @@ class Book:
             inf if stream.patience_s is None else arrival + stream.patience_s
             for arrival, stream in zip(self.arrival, streams, strict=True)
         ]
-        self.prefill_start = [nan] * n
-        self.first_token = [nan] * n
-        self.departure = [nan] * n
-        #: What a step that was running on arrival adds to the times of the first and the last token.
-        self.step_wait = [0.0] * n
+        self.prefill_start: list[float] = [nan] * n
+        self.first_token: list[float] = [nan] * n
+        self.departure: list[float] = [nan] * n
+        self.step_wait: list[float] = [0.0] * n
         self.lost = bytearray(n)
-        #: The stage it is in, and when it came there.
         self.stage: list[Tally | None] = [None] * n
-        self.entered = [nan] * n
-        self.arrived = 0
+        self.entered: list[float] = [nan] * n
 
-    def restart(self, request: int, left: float) -> None:
-        """Send a request back to prefill with so many tokens left: what it has generated joins its prompt."""
-        self.prefill_tokens[request] += (self.output_tokens[request] - left) * self.input_weight[request]
-        self.output_tokens[request] = left
+    def known(self) -> Iterable[int]:
+        """Requests that may be inside: all that have arrived."""
+        return range(self.arrived)
+
+    def depart(self, request: int, now: float) -> None:
+        """Write down that a request has got its last token."""
+        super().depart(request, now)
+        self.departure[request] = now
+
+    def give_up(self, request: int) -> None:
+        """Write down that a request has run out of patience."""
+        super().give_up(request)
+        self.lost[request] = 1
 
 
 class Line:
@@ -60,7 +117,7 @@ class Line:
 
     __slots__ = ("_book", "_lose", "batch", "interactive")
 
-    def __init__(self, book: Book, lose: Callable[[int], None]) -> None:
+    def __init__(self, book: Ledger, lose: Callable[[int], None]) -> None:
         self._book = book
         self._lose = lose
         self.interactive: deque[int] = deque()
@@ -102,7 +159,7 @@ class Tally:
 
     __slots__ = ("area_s", "book", "inside", "time_s")
 
-    def __init__(self, book: Book) -> None:
+    def __init__(self, book: Ledger) -> None:
         self.book = book
         self.inside = 0
         self.area_s = 0.0
@@ -127,4 +184,4 @@ class Tally:
         self.inside -= 1
         self.area_s -= now - at
         self.time_s += at - self.book.entered[request]
-        self.book.lost[request] = 1
+        self.book.give_up(request)

@@ -20,15 +20,14 @@ from operator import itemgetter
 
 import numpy as np
 import numpy.typing as npt
-import simpy
 
 from jevons.randomness import Floats
 from jevons.scenario import Serving
-from jevons.serving.book import Book, Line, Tally
+from jevons.serving.book import Ledger, Line, Tally
 from jevons.serving.crowd import Crowd
 from jevons.serving.disaggregated import FEWEST_LANES
 from jevons.serving.sizing import Load
-from jevons.serving.timers import Alarm, Order
+from jevons.serving.timers import Alarm, Clock, Order
 from jevons.serving.virtual_time import VirtualClock, VirtualTime
 
 #: Rounding of a number of nodes that must not cost one.
@@ -44,8 +43,8 @@ def prompt_slots(nodes: Floats, share: float | Floats) -> npt.NDArray[np.int64]:
 class Replicas:
     """A pool of nodes that prefill and decode."""
 
-    def __init__(self, env: simpy.Environment, book: Book, serving: Serving, crowd: Crowd) -> None:
-        self.env = env
+    def __init__(self, time: Clock, book: Ledger, serving: Serving, crowd: Crowd) -> None:
+        self.time = time
         self.book = book
         self.prefill_tally = Tally(book)
         self.decode_tally = Tally(book)
@@ -68,10 +67,10 @@ class Replicas:
         #: Slots of the batch that prompts have taken beforehand.
         self.prompt_mass = 0.0
         self.base_s = self.law.base_s
-        self.at = env.now
+        self.at = time.now
         self.prompt_due = inf
         self.token_due = inf
-        self.alarm = Alarm(env, self._ring, Order.DEPARTURE)
+        self.alarm = Alarm(time, self._ring, Order.DEPARTURE)
         self.prefilled_tokens = 0.0
         self.busy_node_s = 0.0
 
@@ -82,9 +81,9 @@ class Replicas:
 
     def settle(self) -> None:
         """Carry both clocks and the areas on to now."""
-        span = self.env.now - self.at
+        span = self.time.now - self.at
         if span > 0:
-            self._pass(self.env.now, self._prompt_tokens_in(span), self._tokens_in(span))
+            self._pass(self.time.now, self._prompt_tokens_in(span), self._tokens_in(span))
 
     def _prompt_tokens_in(self, span_s: float) -> float:
         tokens = span_s * self.prompt_speed if self.prompts else 0.0
@@ -213,7 +212,7 @@ class Replicas:
         self._retime()
 
     def _depart(self, request: int) -> None:
-        self.book.departure[request] = self.at
+        self.book.depart(request, self.at)
         self._remove(request)
 
     def _remove(self, request: int) -> None:

@@ -1,15 +1,16 @@
 """The compiled engine: every request of a fleet's day, at the same times as in the reference.
 
 SimPy is the control plane and says what happens: failures and repairs, and through them the nodes there are.  Between
-two of its events the kernels of `compiled` serve all requests in one call, along the schedule of the autoscaler.  The draws
-and the relations are those of `simpy_engine`; memory does not grow with the number of requests, unless single ones are
-to be kept.
+two of its events the kernels of `compiled` serve all requests in one call, along the schedule of the autoscaler.  The
+draws and the relations are those of `simpy_engine`; memory does not grow with the number of requests, unless single
+ones are to be kept.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from math import ceil, inf, log2, sqrt
+from collections.abc import Iterator
+from functools import cached_property
+from math import ceil, inf, log2
 from typing import NamedTuple
 
 import numpy as np
@@ -38,7 +39,6 @@ from jevons.serving.compiled.state import (
     BASE_S,
     BINS,
     BLOCK_ROWS,
-    CACHED_TOKENS,
     CELL_ROW,
     CELLS,
     CHUNK,
@@ -53,7 +53,6 @@ from jevons.serving.compiled.state import (
     HOUR_S,
     HOURS,
     IN_BLOCK,
-    INPUT_TOKENS,
     INPUT_WEIGHT,
     INTERACTIVE,
     LANE_BUCKETS_PER_S,
@@ -68,7 +67,6 @@ from jevons.serving.compiled.state import (
     N_REPLICAS,
     NO_MORE,
     ORIGIN_S,
-    OUTPUT_TOKENS,
     OUTPUT_WEIGHT,
     PATIENCE_S,
     PENDING,
@@ -100,34 +98,22 @@ from jevons.serving.compiled.state import (
     STAGE,
     STREAM_ROW,
     STREAMS,
-    SUM_DECODE,
-    SUM_LATENCY,
-    SUM_TOKENS,
-    SUM_TPOT,
-    SUM_TTFT,
     TPOT_BINS,
     TTFT_BINS,
     WAIT,
     WARM_UP,
     Memory,
     Size,
-    bin_edges_s,
     memory_of,
 )
-from jevons.serving.control import ControlPlane, schedule_of
-from jevons.serving.forecast import actual_rates_per_s, expected_requests, number_expected, plan_of
-from jevons.serving.interface import Day, Flow, Latencies, Records, ServedDay, StreamLatencies
+from jevons.serving.forecast import expected_requests
+from jevons.serving.interface import Day, Flow
 from jevons.serving.layouts import requests_per_token
-from jevons.serving.measurement import Counts, check, counts_of, measured_day
 from jevons.serving.rows import rows_of
-from jevons.serving.timers import Order, at_times
+from jevons.serving.streaming import BLOCK, Histograms, StreamedDay
 from jevons.stacks import PerWorld
 from jevons.workload import Requests
 
-#: Requests drawn at a time.
-BLOCK = 8192
-#: A day of so few requests keeps them all, and has exact percentiles.
-EXACT_UP_TO = 100_000
 #: Slots at first; they double when there are not enough.
 FEWEST_SLOTS = 2 * BLOCK
 #: Requests that a bucket should hold, and buckets at the least and at the most, in all.
@@ -138,61 +124,32 @@ ROUTINGS = {"pooled": POOLED, "round_robin": ROUND_ROBIN, "power_of_two": POWER_
 
 def serve(env: simpy.Environment, day: Day, draws: Draws) -> simpy.Event:
     """Serve a day from now on; the event succeeds with the `ServedDay` when the day is over on the clock."""
-    return env.timeout(day.duration_s, served_day(day, draws))
+    return env.timeout(day.duration_s, CompiledDay.served_day(day, draws))
 
 
-def served_day(day: Day, draws: Draws) -> ServedDay:
-    """What comes of a day, on a clock of its own."""
-    env = simpy.Environment()
-    simulation = CompiledDay(env, day, draws)
-    env.run(until=simulation.over)
-    return simulation.served()
-
-
-class CompiledDay:
-    """One day: its control plane on the clock, and between the events of that all requests in one call."""
+class CompiledDay(StreamedDay):
+    """One day, and between the events of its control plane all requests in one call."""
 
     def __init__(self, env: simpy.Environment, day: Day, draws: Draws) -> None:
-        self.env = env
-        self.day = day
-        self.over: simpy.Event = env.event()
-        rates_per_s = actual_rates_per_s(day, draws)
-        expected = expected_requests(day, rates_per_s)
-        self.source = source_of(day, expected, draws)
-        number = number_expected(day, rates_per_s)
-        #: The requests, where all of them are kept; else they are drawn block by block.
-        self.requests = self._all_requests(number) if day.keep_records or number <= EXACT_UP_TO else None
-        self.plan = plan_of(day, rates_per_s, self._blocks())
-        load = sizing.expected_load(day, rates_per_s, sizing.stream_moments(day))
-        self.schedule = schedule_of(day, self.plan, load, 0.0)
+        super().__init__(env, day, draws)
         self.rows = rows_of(day, self.schedule, 0)
         self.progress = np.zeros(PROGRESS)
         self.block = self._opening_block()
         slots = min(max(2 * self.block.shape[1], 1), FEWEST_SLOTS)
-        wheels = Wheels.of(day, self.rows, number)
+        wheels = Wheels.of(day, self.rows, self.number)
         size = size_of(day, self.rows, wheels, slots, None if self.requests is None else len(self.requests))
         self.memory = opening_memory(day, size, wheels)
-        law = law_numbers(day, wheels, requests_per_token(day, load, number), routing_key(draws))
+        law = law_numbers(day, wheels, requests_per_token(day, self.load, self.number), routing_key(draws))
         self.memory.state[: len(law)] = law
         self.queue = np.empty((2, slots, 2))
-        self.totals = np.zeros((day.hours + 1, 4))
-        self.control = ControlPlane(env, self, self.schedule)
-        failures = day.serving.failures
-        self.failures_h = np.empty(0)
-        if failures is not None:
-            self.failures_h = self.control.fail_as(self.plan, failures, day.seconds_per_hour, draws)
-        at_times(env, [day.duration_s], self._close, Order.NOTE)
 
-    # Requests.
+    @cached_property
+    def source(self) -> Source:
+        """What the requests are drawn from."""
+        return source_of(self.day, expected_requests(self.day, self.rates_per_s), self.draws)
 
-    def _all_requests(self, number: float) -> Requests:
-        if self.day.played is not None:
-            return self.day.played
-        blocks = list(drawn_blocks(self.source, int(number + 6 * sqrt(number)) + 20))
-        return Requests(**{name: np.concatenate([getattr(one, name) for one in blocks]) for name in REQUEST_FIELDS})
-
-    def _blocks(self) -> Iterable[Requests]:
-        return drawn_blocks(self.source, BLOCK) if self.requests is None else [self.requests]
+    def _drawn_blocks(self, size: int) -> Iterator[Requests]:
+        return drawn_blocks(self.source, size)
 
     def _opening_block(self) -> Floats:
         if self.requests is None:
@@ -240,29 +197,15 @@ class CompiledDay:
 
     # The close.
 
-    def _close(self, _: int) -> None:
-        self.advance()
-        self.control.closed = True
+    def _lose_who_gave_up(self) -> None:
         kernels.control(*self.memory, NO_ROW, NO_SLOTS, NOBODY_AGAIN, True, self.env.now)
-        self.over.succeed()
-
-    def served(self) -> ServedDay:
-        """What came of the day."""
-        flow = self._flow()
-        check(flow)
-        if self.requests is None:
-            counts, records = counts_of_cells(self.day, self.memory), None
-        else:
-            records = self._records(self.requests, flow.arrived)
-            counts = counts_of(self.day, self.requests, records)
-        return measured_day(self.day, self.plan, counts, self.totals, self.failures_h, flow, records)
 
     def _flow(self) -> Flow:
         stage, replicas = self.memory.link_rows[:, STAGE], int(self.memory.counts[N_REPLICAS])
         spent_s = self.env.now - self.memory.slot_rows[:, ENTERED]
         lanes = self.memory.part(LANES, 1, LANES_ROW)[0]
         done = self.memory.part(REPLICAS, replicas, REPLICA_ROW).sum(axis=0)
-        counted = cells_of(self.day, self.memory).sum(axis=(0, 1))
+        counted = self._cells().sum(axis=(0, 1))
         return Flow(
             arrived=int(counted[ARRIVED]),
             served=int(counted[SERVED_REQUESTS]),
@@ -274,21 +217,23 @@ class CompiledDay:
             decode_time_s=float(done[DECODE_TIME] + spent_s[stage > PROMPT].sum()),
         )
 
-    def _records(self, requests: Requests, n: int) -> Records:
-        records = self.memory.part(RECORDS, len(requests), RECORD_ROW)
+    def _cells(self) -> Floats:
+        return cells_of(self.day, self.memory)
+
+    def _histograms(self) -> tuple[Histograms, Histograms]:
+        hours, streams = self.day.warm_up_hours + self.day.hours, len(self.day.streams)
+        ttft, tpot = (
+            self.memory.bins(where, hours * streams).reshape(hours, streams, BINS) for where in (TTFT_BINS, TPOT_BINS)
+        )
+        return ttft, tpot
+
+    def _record_rows(self) -> Floats:
+        records = self.memory.part(RECORDS, int(self.progress[IN_BLOCK]), RECORD_ROW)
         # Who is still inside may have begun its prefill, and have its first token.
         inside = self.memory.slot_rows[self.memory.link_rows[:, STAGE] != FREE]
         numbers = inside[:, REQUEST].astype(np.int64)
         records[numbers, 0], records[numbers, 1] = inside[:, PREFILL_START], inside[:, FIRST_TOKEN] + inside[:, WAIT]
-        start_s, first_s, departure_s = records[:n, :3].T - self.memory.state[ORIGIN_S]
-        return Records(
-            arrival_s=requests.arrival_s[:n],
-            prefill_start_s=start_s,
-            first_token_s=first_s,
-            departure_s=departure_s,
-            lost=records[:n, 3] > 0,
-            stream=requests.stream[:n],
-        )
+        return records
 
 
 # --- From the day to arrays -------------------------------------------------------------------------------------------
@@ -456,59 +401,3 @@ def cells_of(day: Day, memory: Memory) -> Floats:
     """What was counted, shape (warm-up + h, s, columns)."""
     hours, streams = day.warm_up_hours + day.hours, len(day.streams)
     return memory.part(CELLS, hours * streams, CELL_ROW).reshape(hours, streams, CELL_ROW)
-
-
-def counts_of_cells(day: Day, memory: Memory) -> Counts:
-    """What was counted, with percentiles from histograms: within 0.4 % of exact ones."""
-    cells = cells_of(day, memory)
-    ttft, tpot = (
-        memory.bins(where, cells.shape[0] * cells.shape[1]).reshape(*cells.shape[:2], BINS)[day.warm_up_hours :]
-        for where in (TTFT_BINS, TPOT_BINS)
-    )
-    cells = cells[day.warm_up_hours :]
-    by_hour, by_stream, of_day = cells.sum(axis=1), cells.sum(axis=0), cells.sum(axis=(0, 1))
-
-    def mean(sums: Floats, what: int) -> Floats:
-        return ratio(sums[:, what], sums[:, SERVED_REQUESTS])
-
-    return Counts(
-        requests=cells[:, :, ARRIVED],
-        lost=cells[:, :, LOST],
-        input_tokens=cells[:, :, INPUT_TOKENS],
-        cached_tokens=cells[:, :, CACHED_TOKENS],
-        output_tokens=cells[:, :, OUTPUT_TOKENS],
-        ttft_s=latencies_of_bins(mean(by_hour, SUM_TTFT), ttft.sum(axis=1)),
-        tpot_s=latencies_of_bins(mean(by_hour, SUM_TPOT), tpot.sum(axis=1)),
-        stream_latencies=StreamLatencies(
-            mean_ttft_s=mean(by_stream, SUM_TTFT),
-            p95_ttft_s=np.array([quantile_of_bins(own, 0.95) for own in ttft.sum(axis=0)]),
-            mean_tpot_s=mean(by_stream, SUM_TPOT),
-            mean_latency_s=mean(by_stream, SUM_LATENCY),
-        ),
-        user_speed_tokens_per_s=float(ratio(of_day[[SUM_TOKENS]], of_day[[SUM_DECODE]])[0]),
-    )
-
-
-def ratio(part: Floats, whole: Floats) -> Floats:
-    """One over the other, NaN where there is nothing."""
-    return np.divide(part, whole, out=np.full_like(part, np.nan), where=whole > 0)
-
-
-def latencies_of_bins(mean: Floats, bins: npt.NDArray[np.int64]) -> Latencies:
-    """Latencies of each hour, with percentiles from its histogram."""
-    p50, p95, p99 = (np.array([quantile_of_bins(own, p) for own in bins]) for p in (0.5, 0.95, 0.99))
-    return Latencies(mean=mean, p50=p50, p95=p95, p99=p99)
-
-
-def quantile_of_bins(bins: npt.NDArray[np.int64], p: float) -> float:
-    """Quantile of a histogram of latencies, linear within a bin, s; NaN of an empty one."""
-    total = int(bins.sum())
-    if not total:
-        return float("nan")
-    edges = bin_edges_s()
-    below = np.concatenate([[0], np.cumsum(bins)])
-    # Of n values in order the i-th stands for the share (i - 1/2) / n of them.
-    place = p * (total - 1) + 0.5
-    found = min(int(np.searchsorted(below, place, side="right")) - 1, len(bins) - 1)
-    inside = (place - below[found]) / max(int(bins[found]), 1)
-    return float(edges[found] + min(inside, 1.0) * (edges[found + 1] - edges[found]))

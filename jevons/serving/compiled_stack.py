@@ -39,14 +39,12 @@ from jevons.serving.compiled.state import (
     Memory,
 )
 from jevons.serving.compiled_engine import (
-    EXACT_UP_TO,
     NO_ROW,
     NO_SLOTS,
     NOBODY_AGAIN,
     Wheels,
     law_numbers,
     opening_memory,
-    ratio,
     routing_key,
     size_of,
     token_laws,
@@ -56,12 +54,14 @@ from jevons.serving.interface import Day, Flow, Latencies, ServedDay, StreamLate
 from jevons.serving.layouts import requests_per_token
 from jevons.serving.measurement import Counts, check, measured_day
 from jevons.serving.rows import rows_of
+from jevons.serving.streaming import EXACT_UP_TO, ratio
 from jevons.units import SECONDS_PER_HOUR
 
 #: Days to a call of a kernel at the least: fewer do not pay a thread.
 DAYS_PER_CALL = 4
-#: Purposes of the numbers of over-dispersion, in the order of the kernel's rows.
+#: Where no replica is chosen by random numbers.
 NO_KEY = [0, 0, 0, 0]
+#: Purposes of the numbers of over-dispersion, in the order of the kernel's rows.
 GAMMA_PURPOSES = ("gamma", "gamma trial", "gamma shape")
 
 

@@ -1,4 +1,4 @@
-"""Prefill and decode on nodes of their own: two stages, driven by callbacks on the SimPy clock.
+"""Prefill and decode on nodes of their own: two stages, driven by callbacks on a clock.
 
 A prefill node works at a request with a known speed, so a cell thinned to the share f of requests and nodes must not
 be left with less than a few lanes: requests would wait there that never wait in the true pool.  It keeps at least
@@ -15,14 +15,13 @@ from operator import itemgetter
 
 import numpy as np
 import numpy.typing as npt
-import simpy
 
 from jevons.randomness import Floats
 from jevons.scenario import Serving
-from jevons.serving.book import Book, Line, Tally
+from jevons.serving.book import Ledger, Line, Tally
 from jevons.serving.crowd import Crowd
 from jevons.serving.sizing import Load, prefill_node_seconds
-from jevons.serving.timers import Alarm, Order, ring_after
+from jevons.serving.timers import Alarm, Clock, Order
 from jevons.serving.virtual_time import VirtualClock, VirtualTime
 
 #: A thinned cell has at least as many lanes for prefill.
@@ -32,8 +31,8 @@ FEWEST_LANES = 16
 class Prefill:
     """First come, first served lanes; interactive requests first; a prefill that has begun is not interrupted."""
 
-    def __init__(self, env: simpy.Environment, book: Book, serving: Serving, crowd: Crowd) -> None:
-        self.env = env
+    def __init__(self, time: Clock, book: Ledger, serving: Serving, crowd: Crowd) -> None:
+        self.time = time
         self.book = book
         self.tally = Tally(book)
         self.line = Line(book, self._lose)
@@ -46,12 +45,12 @@ class Prefill:
         self.nodes = 0.0
         self.busy = 0
         self.expected_busy = 0.0
-        self.at = env.now
+        self.at = time.now
         self.busy_node_s = 0.0
 
     def settle(self) -> None:
         """Carry the areas on to now."""
-        now = self.env.now
+        now = self.time.now
         span = now - self.at
         if span:
             self.tally.area_s += self.tally.inside * span
@@ -90,9 +89,10 @@ class Prefill:
         if isnan(self.book.prefill_start[request]):
             self.book.prefill_start[request] = self.at
         service_s = self.book.prefill_tokens[request] * self.lane_s_per_token * self.slowness
-        ring_after(self.env, service_s, request, self._end, Order.PREFILLED)
+        self.time.ring_after(service_s, request, self.end, Order.PREFILLED)
 
-    def _end(self, request: int) -> None:
+    def end(self, request: int) -> None:
+        """Pass a request on whose prompt is done."""
         self.settle()
         self.busy -= 1
         self.tally.leave(request, self.at)
@@ -117,8 +117,8 @@ def lanes_of_cell(nodes: Floats, lanes_per_node: int, share: float | Floats) -> 
 class Decode:
     """Processor sharing in virtual time: V grows at the speed of a sequence; one that joins leaves at V + tokens."""
 
-    def __init__(self, env: simpy.Environment, book: Book, serving: Serving, crowd: Crowd) -> None:
-        self.env = env
+    def __init__(self, time: Clock, book: Ledger, serving: Serving, crowd: Crowd) -> None:
+        self.time = time
         self.book = book
         self.tally = Tally(book)
         self.line = Line(book, self._lose)
@@ -129,8 +129,8 @@ class Decode:
         self.active: list[tuple[VirtualTime, int]] = []
         self.clock = VirtualClock()
         self.step_s = inf
-        self.at = env.now
-        self.alarm = Alarm(env, self._ring, Order.DEPARTURE)
+        self.at = time.now
+        self.alarm = Alarm(time, self._ring, Order.DEPARTURE)
         self.prefilled_tokens = 0.0
         self.busy_node_s = 0.0
 
@@ -141,11 +141,11 @@ class Decode:
 
     def settle(self) -> None:
         """Carry virtual time and the areas on to now."""
-        span = self.env.now - self.at
+        span = self.time.now - self.at
         if span > 0:
             tokens = span / self.step_s if self.active else 0.0
             self.clock.advance(tokens)
-            self._pass(self.env.now, tokens)
+            self._pass(self.time.now, tokens)
 
     def _pass(self, now: float, tokens: float) -> None:
         span = now - self.at
@@ -160,7 +160,7 @@ class Decode:
         self.nodes = nodes
         self.crowd.expect(load, nodes)
         self._admit_waiting()
-        self._retime()
+        self.retime()
 
     def arrive(self, request: int) -> None:
         """Take a request in whose prompt is done; nobody gives up who need not wait any more."""
@@ -168,13 +168,13 @@ class Decode:
         self.tally.enter(request, self.at)
         if not self.line and self._has_room(request):
             self._admit(request)
-            self._retime()
+            self.retime()
         elif self.book.deadline[request] <= self.at:
             self._lose(request)
         else:
             self.line.append(request)
             self._admit_waiting()
-            self._retime()
+            self.retime()
 
     def _has_room(self, request: int) -> bool:
         return self.crowd.has_room(self.book.weight[request], self.max_batch * self.nodes)
@@ -195,7 +195,7 @@ class Decode:
         self.crowd.add(book.weight[request], book.context_tokens[request])
         heappush(self.active, (self.clock.after(book.output_tokens[request]), request))
 
-    def _retime(self) -> None:
+    def retime(self) -> None:
         """Set the speed to the batch, and the alarm to the next departure."""
         if not self.active:
             self.alarm.stop()
@@ -217,10 +217,10 @@ class Decode:
             self.clock.reset()
         if self.line:
             self._admit_waiting()
-        self._retime()
+        self.retime()
 
     def _depart(self, request: int) -> None:
-        self.book.departure[request] = self.at
+        self.book.depart(request, self.at)
         self._remove(request)
 
     def _remove(self, request: int) -> None:
@@ -239,7 +239,7 @@ class Decode:
         if not self.active:
             self.clock.reset()
         self._admit_waiting()
-        self._retime()
+        self.retime()
 
     def _lose(self, request: int) -> None:
         self.tally.lose(request, self.at)

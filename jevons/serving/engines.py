@@ -10,7 +10,7 @@ import simpy
 
 from jevons.errors import UsageError
 from jevons.randomness import Draws
-from jevons.serving import closed_form, simpy_engine
+from jevons.serving import closed_form, plain_engine, simpy_engine
 from jevons.serving.interface import Day, Engine
 
 
@@ -31,12 +31,16 @@ class ServingEngine:
 
 def _serve_compiled(env: simpy.Environment, day: Day, draws: Draws) -> simpy.Event:
     # numba takes half a second to import: only who serves waits for it.
+    if not has_compiler():
+        return plain_engine.serve(env, day, draws)
     from jevons.serving import compiled_engine
 
     return compiled_engine.serve(env, day, draws)
 
 
 def _can_stack_compiled(days: Day) -> bool:
+    if not has_compiler():
+        return False
     from jevons.serving import compiled_stack
 
     return compiled_stack.can_stack(days)
@@ -49,6 +53,8 @@ def _serve_stack_compiled(env: simpy.Environment, days: Day, draws: Sequence[Dra
 
 
 def _preparation_of_compiled() -> str:
+    if not has_compiler():
+        return "serving in plain Python, about ten times slower, for want of numba: pip install numba"
     from jevons.serving.compiled import jit
 
     kernels = ("advance", "serve_days")

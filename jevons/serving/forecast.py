@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 
 from jevons.randomness import Draws, Floats
+from jevons.scenario import Workload
 from jevons.serving import sizing
 from jevons.serving.autoscaling import NodePlan, decisions_in, interval_h, plan_of_load, plan_of_measurements
 from jevons.serving.interface import Day
 from jevons.serving.sizing import Load
-from jevons.workload import Requests, overdispersed, poisson_requests
+from jevons.workload import Requests, overdispersed, poisson_blocks, poisson_requests
 
 
 def actual_rates_per_s(day: Day, draws: Draws) -> Floats:
@@ -19,7 +20,7 @@ def actual_rates_per_s(day: Day, draws: Draws) -> Floats:
     rates_per_s = sizing.request_rates_per_s(day)
     if day.trace is not None:
         return rates_per_s
-    return overdispersed({stream.name: stream.workload for stream in day.streams}, rates_per_s, draws)
+    return overdispersed(workloads_of(day), rates_per_s, draws)
 
 
 def expected_requests(day: Day, rates_per_s: Floats) -> Floats:
@@ -37,12 +38,29 @@ def requests_of(day: Day, rates_per_s: Floats, draws: Draws) -> Requests:
     if day.played is not None:
         return day.played
     return poisson_requests(
-        {stream.name: stream.workload for stream in day.streams},
+        workloads_of(day),
         expected_requests(day, rates_per_s),
         span_s=day.seconds_per_hour,
         first_s=-day.warm_up_hours * day.seconds_per_hour,
         draws=draws,
     )
+
+
+def blocks_of(day: Day, rates_per_s: Floats, draws: Draws, size: int) -> Iterator[Requests]:
+    """The same requests where they are drawn, so many at a time."""
+    return poisson_blocks(
+        workloads_of(day),
+        expected_requests(day, rates_per_s),
+        span_s=day.seconds_per_hour,
+        first_s=-day.warm_up_hours * day.seconds_per_hour,
+        draws=draws,
+        size=size,
+    )
+
+
+def workloads_of(day: Day) -> dict[str, Workload]:
+    """Workloads of the streams by their names."""
+    return {stream.name: stream.workload for stream in day.streams}
 
 
 def plan_of(day: Day, rates_per_s: Floats, blocks: Iterable[Requests]) -> NodePlan:

@@ -7,18 +7,20 @@ from typing import NamedTuple, Protocol, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
-import simpy
 
 from jevons.randomness import Draws, Floats
 from jevons.scenario import Serving
-from jevons.serving.book import Book, Tally
+from jevons.serving.book import Ledger, Tally
 from jevons.serving.colocated import Replicas
 from jevons.serving.crowd import Crowd
 from jevons.serving.disaggregated import Decode, Prefill
 from jevons.serving.interface import Day
 from jevons.serving.sizing import Load, prefill_share
+from jevons.serving.timers import Clock
 from jevons.stacks import PerWorld, ratio
 
+#: Requests whose places among routed nodes are drawn at a time.
+PLACES_DRAWN = 2048
 #: A pool of nodes, or a single one.
 Part: TypeAlias = Decode | Replicas
 
@@ -78,16 +80,17 @@ class Routed:
     finishes those it has.
     """
 
-    def __init__(self, new_part: Callable[[], Part], routing: str, share: float, requests: int, draws: Draws) -> None:
+    def __init__(self, new_part: Callable[[], Part], routing: str, share: float, draws: Draws) -> None:
         self.share = share
         self.on = 0
         self.turn = 0
         self.new_part = new_part
         self.parts: list[Part] = [new_part()]
         self._choose = self._next_in_turn if routing == "round_robin" else self._shorter_of_two
+        self.draws = draws
+        #: Places in (0, 1) that requests from one on draw among the nodes, two each.
+        self.first_request = 0
         self.places: list[float] = []
-        if routing == "power_of_two":
-            self.places = draws.uniform("routing", 2 * requests).tolist()
 
     def switch(self, nodes: float, load: Load) -> None:
         """Route to so many nodes; the first one stops when all are off, and keeps its line."""
@@ -109,10 +112,22 @@ class Routed:
         return self.parts[self.turn]
 
     def _shorter_of_two(self, request: int) -> Part:
-        first, second = (
-            self.parts[int(place * max(self.on, 1))] for place in self.places[2 * request : 2 * request + 2]
-        )
+        first, second = (self.parts[int(place * max(self.on, 1))] for place in self._places_of(request))
         return first if first.inside <= second.inside else second
+
+    def _places_of(self, request: int) -> list[float]:
+        place = 2 * (request - self.first_request)
+        if place < 0:
+            # One that starts again, from before what is kept.
+            return self._drawn_places(request, 1)
+        if place >= len(self.places):
+            self.first_request, place = request, 0
+            self.places = self._drawn_places(request, PLACES_DRAWN)
+        return self.places[place : place + 2]
+
+    def _drawn_places(self, first: int, requests: int) -> list[float]:
+        places: list[float] = self.draws.uniform("routing", 2 * requests, first=2 * first).tolist()
+        return places
 
     def totals(self) -> Totals:
         """Work done until now."""
@@ -217,20 +232,18 @@ def _decoding(pool: Pooled | Routed) -> list[int]:
     return [request for part in pool.parts for _, request in part.active]
 
 
-def fleet_of(env: simpy.Environment, book: Book, day: Day, load: Load, requests: float, draws: Draws) -> ServingFleet:
+def fleet_of(time: Clock, book: Ledger, day: Day, load: Load, requests: float, draws: Draws) -> ServingFleet:
     """The fleet that a scenario describes, for so many requests as are expected."""
     serving, share = day.serving, day.share_simulated
     part = Decode if serving.layout == "disaggregated" else Replicas
     crowd = Crowd(serving, share, requests_per_token(day, load, requests))
     pool: Pooled | Routed
     if serving.routing == "pooled":
-        pool = Pooled(part(env, book, serving, crowd))
+        pool = Pooled(part(time, book, serving, crowd))
     else:
-        pool = Routed(
-            lambda: part(env, book, serving, Crowd(serving)), serving.routing, share, len(book.arrival), draws
-        )
+        pool = Routed(lambda: part(time, book, serving, Crowd(serving)), serving.routing, share, draws)
     if serving.layout == "disaggregated":
-        return Disaggregated(serving, Prefill(env, book, serving, crowd), pool)
+        return Disaggregated(serving, Prefill(time, book, serving, crowd), pool)
     return Colocated(pool)
 
 

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from jevons.randomness import Floats
 from jevons.serving import sizing
 from jevons.serving.autoscaling import NodePlan
-from jevons.serving.book import Book, Tally
+from jevons.serving.book import Book, Ledger, Tally
 from jevons.serving.interface import Day, Flow, Latencies, Records, ServedDay, StreamLatencies
 from jevons.serving.sizing import Load
 from jevons.units import SECONDS_PER_HOUR
@@ -21,7 +21,7 @@ from jevons.workload import Requests
 ROUNDING = 1e-9
 
 
-def flow_of(book: Book, first: list[Tally], second: list[Tally], now: float) -> Flow:
+def flow_of(book: Ledger, first: list[Tally], second: list[Tally], now: float) -> Flow:
     """The account of the simulated requests, when the day closes.
 
     Raises
@@ -29,14 +29,14 @@ def flow_of(book: Book, first: list[Tally], second: list[Tally], now: float) -> 
     AssertionError
         If a request has been lost on the way or Little's law does not hold: a fault of the engine.
     """
-    for request in range(book.arrived):
+    for request in book.known():
         stage = book.stage[request]
         if stage is not None:
             stage.time_s += now - book.entered[request]
     flow = Flow(
         arrived=book.arrived,
-        served=sum(departure == departure for departure in book.departure),  # NaN is not itself
-        lost=sum(book.lost),
+        served=book.served,
+        lost=book.gave_up,
         inside=sum(tally.inside for tally in (*first, *second)),
         prefill_area_s=sum(tally.area_s for tally in first),
         prefill_time_s=sum(tally.time_s for tally in first),

@@ -16,7 +16,7 @@ from jevons.serving.forecast import actual_rates_per_s, number_expected, plan_of
 from jevons.serving.interface import Day, ServedDay
 from jevons.serving.layouts import Totals, fleet_of
 from jevons.serving.measurement import counts_of, flow_of, measured_day, records_of
-from jevons.serving.timers import Order, at_times
+from jevons.serving.timers import Order, SimpyClock, at_times
 
 
 def serve(env: simpy.Environment, day: Day, draws: Draws) -> simpy.Event:
@@ -37,7 +37,7 @@ class Simulation:
         self.plan = plan_of(day, rates_per_s, [self.requests])
         self.book = Book(day, self.requests, self.origin_s)
         load = sizing.expected_load(day, rates_per_s, sizing.stream_moments(day))
-        self.fleet = fleet_of(env, self.book, day, load, number_expected(day, rates_per_s), draws)
+        self.fleet = fleet_of(SimpyClock(env), self.book, day, load, number_expected(day, rates_per_s), draws)
         self.schedule = schedule_of(day, self.plan, load, env.now)
         self.control = ControlPlane(env, self, self.schedule)
         self.nodes = self.schedule.nodes(0)

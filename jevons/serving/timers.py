@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from enum import IntEnum
 from math import inf
-from typing import Any
+from typing import Any, Protocol
 
 import simpy
 
@@ -57,17 +57,46 @@ def at_times(
         _wait(0)
 
 
+class Clock(Protocol):
+    """A time that passes, and on which one can be rung: SimPy's, or any that keeps its rules."""
+
+    @property
+    def now(self) -> float:
+        """Time, s."""
+
+    def ring_after(self, delay_s: float, number: int, happen: Callable[[int], None], order: Order) -> None:
+        """Call with a number after a delay; what is set first comes first at the same time and order."""
+
+
+class SimpyClock:
+    """The clock of a SimPy environment."""
+
+    __slots__ = ("_env",)
+
+    def __init__(self, env: simpy.Environment) -> None:
+        self._env = env
+
+    @property
+    def now(self) -> float:
+        """Time, s."""
+        return self._env.now
+
+    def ring_after(self, delay_s: float, number: int, happen: Callable[[int], None], order: Order) -> None:
+        """Call with a number after a delay."""
+        ring_after(self._env, delay_s, number, happen, order)
+
+
 class Alarm:
     """Rings once at the time it was last set to.
 
-    SimPy cannot take a timer back, and a pool that fills puts its next departure off with every request that joins.
+    A clock cannot take a timer back, and a pool that fills puts its next departure off with every request that joins.
     So a timer that goes off too early is set again then, and one that has been overtaken is ignored.
     """
 
-    __slots__ = ("_env", "_happen", "_number", "_order", "_pending", "due")
+    __slots__ = ("_clock", "_happen", "_number", "_order", "_pending", "due")
 
-    def __init__(self, env: simpy.Environment, happen: Callable[[float], None], order: Order) -> None:
-        self._env = env
+    def __init__(self, clock: Clock, happen: Callable[[float], None], order: Order) -> None:
+        self._clock = clock
         self._happen = happen
         self._order = order
         self._number = 0
@@ -85,18 +114,22 @@ class Alarm:
         """Do not ring."""
         self.due = inf
 
+    def forget(self) -> None:
+        """Do not ring, and ignore what is still pending: whoever owns the clock has cleared it."""
+        self.due = self._pending = inf
+        self._number += 1
+
     def _start(self) -> None:
         self._pending = self.due
         self._number += 1
-        delay_s = max(0.0, self.due - self._env.now)
-        _Timer(self._env, delay_s, self._number, self._order).callbacks.append(self._ring)
+        self._clock.ring_after(max(0.0, self.due - self._clock.now), self._number, self._ring, self._order)
 
-    def _ring(self, timer: simpy.Event) -> None:
-        if timer.value != self._number:
+    def _ring(self, number: int) -> None:
+        if number != self._number:
             return
         self._pending = inf
         due = self.due
-        if due <= self._env.now:
+        if due <= self._clock.now:
             self.due = inf
             self._happen(due)
         elif due < inf:
