@@ -104,7 +104,6 @@ from jevons.serving.compiled.state import (
     ROW_TOKENS_PER_S,
     SERVED_REQUESTS,
     SHARE,
-    STAGE,
     STREAM_ROW,
     STREAMS,
     SUM_DECODE,
@@ -228,14 +227,14 @@ class CompiledDay:
     def decoding(self) -> list[int]:
         """Requests that decode."""
         self.advance()
-        decoding = self.memory.link_rows[:, STAGE] == DECODING
+        decoding = self.memory.stages == DECODING
         found: list[int] = self.memory.slot_rows[decoding, REQUEST].astype(np.int64).tolist()
         return found
 
     def interrupt(self, hit: set[int]) -> None:
         """Start those requests again: their node failed."""
         requests = self.memory.slot_rows[:, REQUEST]
-        again = (self.memory.link_rows[:, STAGE] == DECODING) & np.isin(requests, list(hit))
+        again = (self.memory.stages == DECODING) & np.isin(requests, list(hit))
         slots = np.flatnonzero(again)
         slots = slots[np.argsort(requests[slots])]
         kernels.control(*self.memory, NO_ROW, slots, again, False, self.env.now)
@@ -262,8 +261,9 @@ class CompiledDay:
         return measured_day(self.day, self.plan, counts, self.totals, self.failures_h, flow, records)
 
     def _flow(self) -> Flow:
-        stage, replicas = self.memory.link_rows[:, STAGE], int(self.memory.counts[N_REPLICAS])
-        spent_s = self.env.now - self.memory.slot_rows[:, ENTERED]
+        stage, replicas = self.memory.stages, int(self.memory.counts[N_REPLICAS])
+        rows = self.memory.slot_rows
+        spent_s = self.env.now - np.where(stage == DECODING, rows[:, FIRST_TOKEN], rows[:, ENTERED])
         lanes = self.memory.part(LANES, 1, LANES_ROW)[0]
         done = self.memory.part(REPLICAS, replicas, REPLICA_ROW).sum(axis=0)
         counted = cells_of(self.day, self.memory).sum(axis=(0, 1))
@@ -281,7 +281,7 @@ class CompiledDay:
     def _records(self, requests: Requests, n: int) -> Records:
         records = self.memory.part(RECORDS, len(requests), RECORD_ROW)
         # Who is still inside may have begun its prefill, and have its first token.
-        inside = self.memory.slot_rows[self.memory.link_rows[:, STAGE] != FREE]
+        inside = self.memory.slot_rows[self.memory.stages != FREE]
         numbers = inside[:, REQUEST].astype(np.int64)
         records[numbers, 0], records[numbers, 1] = inside[:, PREFILL_START], inside[:, FIRST_TOKEN] + inside[:, WAIT]
         start_s, first_s, departure_s = records[:n, :3].T - self.memory.state[ORIGIN_S]

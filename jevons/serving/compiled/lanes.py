@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from jevons.serving.compiled.counting import lose
+from jevons.serving.compiled.counting import lose, stage
 from jevons.serving.compiled.jit import apart, inner
 from jevons.serving.compiled.line import append, clear, head, is_empty, pop
 from jevons.serving.compiled.state import (
@@ -39,7 +39,6 @@ from jevons.serving.compiled.state import (
     PROMPT,
     SLOT,
     SLOWNESS,
-    STAGE,
     WHOLE,
 )
 from jevons.serving.compiled.wheel import WHOLE_IS_BUCKET, put, take
@@ -142,7 +141,7 @@ def advance(slots, links, state, counts, until, queue, n):  # type: ignore[no-un
             i += 1
             settle(state, counts, arrival)
             slots[slot * SLOT + ENTERED] = state[lanes + LANES_AT]
-            links[slot * LINK + STAGE] = PROMPT
+            stage(links, slot, PROMPT)
             counts[numbers + LANES_INSIDE] += 1
             if counts[numbers + LANES_BUSY] < counts[numbers + LANES_ON] and is_empty(counts, line):
                 start(slots, links, state, counts, slot)
