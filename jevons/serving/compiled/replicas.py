@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from jevons.serving.compiled import crowd
+from jevons.serving.compiled import crowd, pool
 from jevons.serving.compiled.counting import lose, serve, stage, stream_of
 from jevons.serving.compiled.draws import uniform_pair
 from jevons.serving.compiled.jit import apart, inner
@@ -56,6 +56,7 @@ from jevons.serving.compiled.state import (
     PART,
     PER_PREFILL_TOKEN_S,
     PLAIN_STEP_S,
+    POOLED,
     POWER_OF_TWO,
     PREFILL,
     PREFILL_START,
@@ -578,9 +579,12 @@ def advance(slots, links, state, counts, until, queue, which, n):  # type: ignor
     """
     winner = counts[TREE] + 1
     i = 0
+    is_pool = counts[COLOCATED] == 0 and counts[ROUTING] == POOLED and state[SHARE] == 1
     while True:
         number = int(counts[winner])
         r, q = row_of(counts, number)
+        if is_pool and is_empty(counts, q + LINE):
+            i = pool.advance(slots, links, state, counts, r, q, until, queue, which, i, n)
         armed = state[r + ARMED]
         arrival = queue[which, i, 0] if i < n else np.inf
         if armed <= arrival:
