@@ -18,7 +18,7 @@ from jevons.serving import Day, Stream, compiled_engine, compiled_stack, engine,
 from jevons.serving.compiled import draws as draw_kernels
 from jevons.serving.compiled import jit
 from jevons.serving.compiled import stack as stack_kernels
-from jevons.serving.compiled.state import SLOT, Memory
+from jevons.serving.compiled.state import AFTER, FIRST_FREE, LINK, N_FREE, NOBODY, SLOT, Size, memory_of
 from jevons.serving.crowd import Crowd
 from jevons.serving.forecast import expected_requests
 from jevons.serving.virtual_time import VirtualClock
@@ -215,13 +215,20 @@ def test_memory_does_not_grow_with_the_number_of_requests(monkeypatch):
 
 
 def test_slots_double_and_keep_who_is_in_them():
-    memory = Memory(np.arange(2.0 * SLOT), np.arange(16, dtype=np.int32), np.zeros(1), np.zeros(64, dtype=np.int32))
-    memory.counts[0] = 1
+    memory = memory_of(
+        Size(slots=2, streams=1, cells=1, replicas=1, prompts=1, lane_buckets=1, buckets=1, records=None)
+    )
+    memory.slots[SLOT:] = 7.0
+    memory.counts[[FIRST_FREE, N_FREE]] = 0, 1
+    memory.links[AFTER] = NOBODY
     grown = memory.grown()
+    free = [int(grown.counts[FIRST_FREE])]
+    while (following := int(grown.links[free[-1] * LINK + AFTER])) != NOBODY:
+        free.append(following)
 
-    assert len(grown.slots) == 4 * SLOT
-    assert (grown.slots[: 2 * SLOT] == memory.slots).all()
-    assert grown.counts[0] == 3
+    assert (grown.slots[SLOT : 2 * SLOT] == 7.0).all()
+    assert sorted(free) == [0, 2, 3]
+    assert grown.counts[N_FREE] == 3
 
 
 # --- Draws ---

@@ -95,7 +95,6 @@ from jevons.serving.compiled.state import (
     ROW_STEP,
     SERVED_REQUESTS,
     SHARE,
-    STAGE,
     STREAM_ROW,
     STREAMS,
     TPOT_BINS,
@@ -181,14 +180,14 @@ class CompiledDay(StreamedDay):
     def decoding(self) -> list[int]:
         """Requests that decode."""
         self.advance()
-        decoding = self.memory.link_rows[:, STAGE] == DECODING
+        decoding = self.memory.stages == DECODING
         found: list[int] = self.memory.slot_rows[decoding, REQUEST].astype(np.int64).tolist()
         return found
 
     def interrupt(self, hit: set[int]) -> None:
         """Start those requests again: their node failed."""
         requests = self.memory.slot_rows[:, REQUEST]
-        again = (self.memory.link_rows[:, STAGE] == DECODING) & np.isin(requests, list(hit))
+        again = (self.memory.stages == DECODING) & np.isin(requests, list(hit))
         slots = np.flatnonzero(again)
         slots = slots[np.argsort(requests[slots])]
         kernels.control(*self.memory, NO_ROW, slots, again, False, self.env.now)
@@ -201,8 +200,9 @@ class CompiledDay(StreamedDay):
         kernels.control(*self.memory, NO_ROW, NO_SLOTS, NOBODY_AGAIN, True, self.env.now)
 
     def _flow(self) -> Flow:
-        stage, replicas = self.memory.link_rows[:, STAGE], int(self.memory.counts[N_REPLICAS])
-        spent_s = self.env.now - self.memory.slot_rows[:, ENTERED]
+        stage, replicas = self.memory.stages, int(self.memory.counts[N_REPLICAS])
+        rows = self.memory.slot_rows
+        spent_s = self.env.now - np.where(stage == DECODING, rows[:, FIRST_TOKEN], rows[:, ENTERED])
         lanes = self.memory.part(LANES, 1, LANES_ROW)[0]
         done = self.memory.part(REPLICAS, replicas, REPLICA_ROW).sum(axis=0)
         counted = self._cells().sum(axis=(0, 1))
@@ -230,7 +230,7 @@ class CompiledDay(StreamedDay):
     def _record_rows(self) -> Floats:
         records = self.memory.part(RECORDS, int(self.progress[IN_BLOCK]), RECORD_ROW)
         # Who is still inside may have begun its prefill, and have its first token.
-        inside = self.memory.slot_rows[self.memory.link_rows[:, STAGE] != FREE]
+        inside = self.memory.slot_rows[self.memory.stages != FREE]
         numbers = inside[:, REQUEST].astype(np.int64)
         records[numbers, 0], records[numbers, 1] = inside[:, PREFILL_START], inside[:, FIRST_TOKEN] + inside[:, WAIT]
         return records

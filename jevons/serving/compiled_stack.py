@@ -37,6 +37,7 @@ from jevons.serving.compiled.state import (
     SUM_TPOT,
     SUM_TTFT,
     Memory,
+    zeros,
 )
 from jevons.serving.compiled_engine import (
     NO_ROW,
@@ -200,9 +201,9 @@ class PreparedStack:
     def serve(self, which: range, results: Results) -> None:
         """Serve some of the days, one after the other."""
         own = slice(which.start, which.stop)
-        first = self.memory
+        first, slots = self.memory, zeros(len(self.memory.slots))
         kernels.serve_days(
-            np.zeros_like(first.slots), np.zeros_like(first.links), np.empty_like(first.state), np.empty_like(first.counts),
+            slots, slots.view(np.int32), np.empty_like(first.state), np.empty_like(first.counts),
             first.state, first.counts, self.laws_of_days[own],
             self.keys[own], self.spans[own], self.laws, self.rows[own], self.day.duration_s,
             np.zeros(PROGRESS), np.zeros((BLOCK_ROWS, self.most)), np.empty((2, self.most, 2)),

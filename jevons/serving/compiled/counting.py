@@ -6,19 +6,21 @@ import numpy as np
 
 from jevons.serving.compiled.jit import inner
 from jevons.serving.compiled.state import (
+    AFTER,
     ARRIVAL,
     BINS,
     BINS_PER_OCTAVE_LOG2,
     CACHED,
     CACHED_TOKENS,
-    CELL,
     CELL_ROW,
     CELLS,
+    COLOCATED,
+    FIRST_FREE,
     FIRST_OCTAVE,
     FIRST_TOKEN,
     FREE,
-    FREE_SLOT,
     HOUR_S,
+    HOUR_SHIFT,
     HOURS,
     INPUT,
     INPUT_TOKENS,
@@ -37,12 +39,14 @@ from jevons.serving.compiled.state import (
     SERVED_REQUESTS,
     SLOT,
     STAGE,
+    STAGE_BITS,
     STREAM,
     SUM_DECODE,
     SUM_LATENCY,
     SUM_TOKENS,
     SUM_TPOT,
     SUM_TTFT,
+    TAG,
     TPOT_BINS,
     TTFT_BINS,
     WAIT,
@@ -62,17 +66,36 @@ def bin_of(seconds):  # type: ignore[no-untyped-def]
 
 
 @inner
+def stage(links, slot, new):  # type: ignore[no-untyped-def]
+    """Move a request into another stage."""
+    links[slot * LINK + TAG] = (links[slot * LINK + TAG] & ~STAGE) | new
+
+
+@inner
+def stream_of(links, slot):  # type: ignore[no-untyped-def]
+    """The stream of a request."""
+    return (links[slot * LINK + TAG] >> STAGE_BITS) & STREAM
+
+
+@inner
+def cell_of(links, counts, slot):  # type: ignore[no-untyped-def]
+    """The cell in which a request is counted."""
+    return (links[slot * LINK + TAG] >> HOUR_SHIFT) * counts[N_STREAMS] + stream_of(links, slot)
+
+
+@inner
 def release(links, counts, slot):  # type: ignore[no-untyped-def]
-    """Make a slot free."""
-    links[slot * LINK + STAGE] = FREE
-    links[counts[N_FREE] * LINK + FREE_SLOT] = slot
+    """Make a slot free: the next that is taken, while its row is in the cache."""
+    links[slot * LINK + TAG] = FREE
+    links[slot * LINK + AFTER] = counts[FIRST_FREE]
+    counts[FIRST_FREE] = slot
     counts[N_FREE] += 1
 
 
 @inner
 def lose(slots, links, state, counts, slot):  # type: ignore[no-untyped-def]
     """Count a request that gave up."""
-    state[counts[CELLS] + links[slot * LINK + CELL] * CELL_ROW + LOST] += 1
+    state[counts[CELLS] + cell_of(links, counts, slot) * CELL_ROW + LOST] += 1
     if counts[KEEPS_RECORDS] != 0:
         record = counts[RECORDS] + int(slots[slot * SLOT + REQUEST]) * RECORD_ROW
         state[record] = slots[slot * SLOT + PREFILL_START]
@@ -83,12 +106,13 @@ def lose(slots, links, state, counts, slot):  # type: ignore[no-untyped-def]
 @inner
 def serve(slots, links, state, counts, slot, now):  # type: ignore[no-untyped-def]
     """Count a request that has got its last token."""
-    own, link = slot * SLOT, slot * LINK
-    wait, output, index = slots[own + WAIT], slots[own + OUTPUT], int(links[link + CELL])
-    first, departure = slots[own + FIRST_TOKEN] + wait, now + wait
+    own, stream, index = slot * SLOT, stream_of(links, slot), cell_of(links, counts, slot)
+    output, first, departure = slots[own + OUTPUT], slots[own + FIRST_TOKEN], now
+    if counts[COLOCATED] != 0:
+        first, departure = first + slots[own + WAIT], now + slots[own + WAIT]
     hour = int(np.floor((departure - state[ORIGIN_S]) / state[HOUR_S])) + counts[WARM_UP]
     if counts[WARM_UP] <= hour < counts[HOURS]:
-        left = counts[CELLS] + (hour * counts[N_STREAMS] + links[link + STREAM]) * CELL_ROW
+        left = counts[CELLS] + (hour * counts[N_STREAMS] + stream) * CELL_ROW
         state[left + INPUT_TOKENS] += slots[own + INPUT]
         state[left + CACHED_TOKENS] += slots[own + CACHED]
         state[left + OUTPUT_TOKENS] += output

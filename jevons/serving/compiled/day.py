@@ -13,6 +13,7 @@ from jevons.serving.compiled import replicas as decode
 from jevons.serving.compiled.draws import next_requests
 from jevons.serving.compiled.jit import apart, kernel
 from jevons.serving.compiled.state import (
+    AFTER,
     ARRIVAL,
     ARRIVED,
     BEFORE,
@@ -23,17 +24,16 @@ from jevons.serving.compiled.state import (
     BLOCK_STREAM,
     BUSY_S,
     CACHED,
-    CELL,
     CELL_ROW,
     CELLS,
     COLOCATED,
-    CONTEXT,
     DEADLINE,
     DRAWN_SPAN,
     DRAWN_SUM,
+    FIRST_FREE,
     FIRST_TOKEN,
-    FREE_SLOT,
     HOUR_S,
+    HOUR_SHIFT,
     HOURS,
     IN_BLOCK,
     INPUT,
@@ -54,7 +54,6 @@ from jevons.serving.compiled.state import (
     ON,
     ORIGIN_S,
     OUTPUT,
-    OUTPUT_WEIGHT,
     PATIENCE_S,
     PENDING,
     POOLED,
@@ -74,9 +73,10 @@ from jevons.serving.compiled.state import (
     SERVED,
     SERVED_CONTEXT,
     SLOT,
-    STREAM,
+    STAGE_BITS,
     STREAM_ROW,
     STREAMS,
+    TAG,
     WAIT,
     WARM_UP,
 )
@@ -161,27 +161,27 @@ def serve_until(  # type: ignore[no-untyped-def]
 @apart
 def enter(slots, links, state, counts, progress, block, queue, first, last):  # type: ignore[no-untyped-def]
     """Give the requests of a block from one to another their slots; how many come, with those that come again."""
-    free, n, streams = int(counts[N_FREE]), int(progress[PENDING]), int(counts[N_STREAMS])
+    following, n, streams = int(counts[FIRST_FREE]), int(progress[PENDING]), int(counts[N_STREAMS])
     for i in range(first, last):
-        free -= 1
-        slot = int(links[free * LINK + FREE_SLOT])
+        slot = following
+        following = int(links[slot * LINK + AFTER])
         own, stream = slot * SLOT, int(block[BLOCK_STREAM, i])
         inputs, cached, output = block[BLOCK_INPUT, i], block[BLOCK_CACHED, i], block[BLOCK_OUTPUT, i]
         arrival, law = block[BLOCK_ARRIVAL, i], STREAMS + stream * STREAM_ROW
         came_s = arrival + state[ORIGIN_S]
         slots[own + ARRIVAL], slots[own + FIRST_TOKEN] = came_s, np.nan
         slots[own + OUTPUT], slots[own + INPUT], slots[own + CACHED] = output, inputs, cached
-        slots[own + CONTEXT] = (inputs + output / 2) * state[law + OUTPUT_WEIGHT]
         slots[own + WAIT], slots[own + LEFT] = 0.0, output
         slots[own + PREFILL] = (inputs - cached) * state[law + INPUT_WEIGHT]
         slots[own + DEADLINE] = came_s + state[law + PATIENCE_S]
         slots[own + PREFILL_START], slots[own + REQUEST] = np.nan, progress[BEFORE] + i
         hour = min(max(int(np.floor(arrival / state[HOUR_S])) + counts[WARM_UP], 0), counts[HOURS] - 1)
-        links[slot * LINK + STREAM], links[slot * LINK + CELL] = stream, hour * streams + stream
+        links[slot * LINK + TAG] = (hour << HOUR_SHIFT) | (stream << STAGE_BITS)
         state[counts[CELLS] + (hour * streams + stream) * CELL_ROW + ARRIVED] += 1
         queue[0, n, 0], queue[0, n, 1] = came_s, slot
         n += 1
-    counts[N_FREE] = free
+    counts[FIRST_FREE] = following
+    counts[N_FREE] -= last - first
     progress[NEXT], progress[PENDING] = last, 0
     return n
 

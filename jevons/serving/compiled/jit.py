@@ -18,6 +18,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import numba
+from numba import types
+from numba.extending import intrinsic
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -86,3 +88,23 @@ def _digest_of_sources() -> str:
     for path in (*sorted(here.glob("*.py")), *(here / name for name in ELSEWHERE)):
         digest.update(path.read_bytes())
     return digest.hexdigest()
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def prefetch(typing: Any, array: Any, place: Any) -> Any:  # noqa: ARG001 (the first argument of every intrinsic)
+    """Ask for the line of the cache of a place in an array; a place that does not exist does no harm."""
+
+    def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        from llvmlite import ir
+
+        data = context.make_array(signature.args[0])(context, builder, args[0]).data
+        at = builder.bitcast(builder.gep(data, [args[1]]), ir.IntType(8).as_pointer())
+        number = ir.IntType(32)
+        asked = builder.module.declare_intrinsic(
+            "llvm.prefetch", [at.type], ir.FunctionType(ir.VoidType(), [at.type, number, number, number])
+        )
+        # To read, to keep in all caches, as data.
+        builder.call(asked, [at, number(0), number(3), number(1)])
+        return context.get_dummy_value()
+
+    return types.void(array, place), code

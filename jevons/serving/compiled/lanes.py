@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from jevons.serving.compiled.counting import lose
+from jevons.serving.compiled.counting import lose, stage
 from jevons.serving.compiled.jit import apart, inner
 from jevons.serving.compiled.line import append, clear, head, is_empty, pop
 from jevons.serving.compiled.state import (
@@ -39,7 +39,6 @@ from jevons.serving.compiled.state import (
     PROMPT,
     SLOT,
     SLOWNESS,
-    STAGE,
     WHOLE,
 )
 from jevons.serving.compiled.wheel import WHOLE_IS_BUCKET, put, take
@@ -98,6 +97,63 @@ def lost(slots, links, state, counts, slot):  # type: ignore[no-untyped-def]
     lose(slots, links, state, counts, slot)
 
 
+@apart
+def serve_at_once(slots, links, state, counts, until, queue, i, n, ended):  # type: ignore[no-untyped-def]
+    """`advance` from the request `i` on while nobody waits, in one loop whose numbers stand in registers.
+
+    Returns
+    -------
+    tuple
+        The next request: one for whom no lane is free, or `n`; and the number of prompts that have ended.
+    """
+    lanes, numbers = counts[LANES], counts[LANE_COUNTS]
+    at, area = state[lanes + LANES_AT], state[lanes + LANES_AREA]
+    time, busy_s = state[lanes + LANES_TIME], state[lanes + LANES_BUSY_S]
+    on, busy, inside = counts[numbers + LANES_ON], counts[numbers + LANES_BUSY], counts[numbers + LANES_INSIDE]
+    due, later = int(counts[numbers + LANES_DUE]), int(counts[numbers + LANES_LATER])
+    bucket = int(state[lanes + LANES_BUCKET])
+    first, size, per_s = counts[LANE_WHEEL], int(counts[LANE_BUCKETS]), state[LANE_BUCKETS_PER_S]
+    nodes, expected, is_whole = state[lanes + LANES_NODES], state[lanes + LANES_EXPECTED], state[LANES_SHARE] == 1
+    s_per_token, slowness = state[LANE_S_PER_TOKEN], state[lanes + SLOWNESS]
+    end = slots[due * SLOT + PART] if due != NOBODY else np.inf
+    while True:
+        arrival = queue[0, i, 0] if i < n else np.inf
+        now = min(end, arrival)
+        if now >= until or (arrival < end and busy >= on):
+            break
+        span = now - at
+        if span > 0:
+            area += inside * span
+            busy_s += min(float(busy) if is_whole else expected, nodes) * span
+            at = now
+        if end <= arrival:
+            time += end - slots[due * SLOT + ENTERED]
+            queue[1, ended, 0], queue[1, ended, 1] = end, due
+            ended += 1
+            busy -= 1
+            inside -= 1
+            due, bucket, later = take(slots, links, counts, first, size, WHOLE_IS_BUCKET, due, bucket, later)
+        else:
+            slot = int(queue[0, i, 1])
+            own = slot * SLOT
+            i += 1
+            busy += 1
+            inside += 1
+            stage(links, slot, PROMPT)
+            slots[own + ENTERED] = at
+            if np.isnan(slots[own + PREFILL_START]):
+                slots[own + PREFILL_START] = at
+            done = at + slots[own + PREFILL] * s_per_token * slowness
+            slots[own + PART], slots[own + WHOLE] = done, np.floor(done * per_s)
+            due, bucket, later = put(slots, links, counts, first, size, WHOLE_IS_BUCKET, due, bucket, later, slot)
+        end = slots[due * SLOT + PART] if due != NOBODY else np.inf
+    state[lanes + LANES_AT], state[lanes + LANES_AREA] = at, area
+    state[lanes + LANES_TIME], state[lanes + LANES_BUSY_S] = time, busy_s
+    counts[numbers + LANES_BUSY], counts[numbers + LANES_INSIDE] = busy, inside
+    counts[numbers + LANES_DUE], state[lanes + LANES_BUCKET], counts[numbers + LANES_LATER] = due, bucket, later
+    return i, ended
+
+
 @inner
 def advance(slots, links, state, counts, until, queue, n):  # type: ignore[no-untyped-def]
     """Take requests in and let prompts end, until a time.
@@ -119,6 +175,8 @@ def advance(slots, links, state, counts, until, queue, n):  # type: ignore[no-un
     lanes, numbers = counts[LANES], counts[LANE_COUNTS]
     line, i, ended = numbers + LANES_LINE, 0, 0
     while True:
+        if is_empty(counts, line):
+            i, ended = serve_at_once(slots, links, state, counts, until, queue, i, n, ended)
         due = int(counts[numbers + LANES_DUE])
         end = slots[due * SLOT + PART] if due != NOBODY else np.inf
         arrival = queue[0, i, 0] if i < n else np.inf
@@ -142,7 +200,7 @@ def advance(slots, links, state, counts, until, queue, n):  # type: ignore[no-un
             i += 1
             settle(state, counts, arrival)
             slots[slot * SLOT + ENTERED] = state[lanes + LANES_AT]
-            links[slot * LINK + STAGE] = PROMPT
+            stage(links, slot, PROMPT)
             counts[numbers + LANES_INSIDE] += 1
             if counts[numbers + LANES_BUSY] < counts[numbers + LANES_ON] and is_empty(counts, line):
                 start(slots, links, state, counts, slot)

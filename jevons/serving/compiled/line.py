@@ -6,6 +6,7 @@ last of the others.
 
 from __future__ import annotations
 
+from jevons.serving.compiled.counting import stream_of
 from jevons.serving.compiled.jit import inner
 from jevons.serving.compiled.state import (
     AFTER,
@@ -14,7 +15,6 @@ from jevons.serving.compiled.state import (
     LINK,
     NOBODY,
     SLOT,
-    STREAM,
     STREAM_ROW,
     STREAMS,
 )
@@ -29,8 +29,7 @@ def is_empty(counts, line):  # type: ignore[no-untyped-def]
 @inner
 def append(links, state, counts, line, slot):  # type: ignore[no-untyped-def]
     """Put a request at the end of its class."""
-    stream = links[slot * LINK + STREAM]
-    if state[STREAMS + stream * STREAM_ROW + INTERACTIVE] == 0:
+    if state[STREAMS + stream_of(links, slot) * STREAM_ROW + INTERACTIVE] == 0:
         line += 2
     links[slot * LINK + AFTER] = NOBODY
     if counts[line] == NOBODY:

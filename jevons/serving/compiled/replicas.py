@@ -12,8 +12,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from jevons.serving.compiled import crowd
-from jevons.serving.compiled.counting import lose, serve
+from jevons.serving.compiled import crowd, pool
+from jevons.serving.compiled.counting import lose, serve, stage, stream_of
 from jevons.serving.compiled.draws import uniform_pair
 from jevons.serving.compiled.jit import apart, inner
 from jevons.serving.compiled.line import append, clear, head, is_empty, pop
@@ -25,7 +25,6 @@ from jevons.serving.compiled.state import (
     BUSY_S,
     CHUNK,
     COLOCATED,
-    CONTEXT,
     DEADLINE,
     DECODE_AREA,
     DECODE_TIME,
@@ -37,6 +36,7 @@ from jevons.serving.compiled.state import (
     FINENESS,
     FIRST_TOKEN,
     IN_WORK,
+    INPUT,
     INPUT_WEIGHT,
     INSIDE,
     LATER,
@@ -51,10 +51,12 @@ from jevons.serving.compiled.state import (
     NODES,
     NUMBER,
     ON,
+    OUTPUT,
     OUTPUT_WEIGHT,
     PART,
     PER_PREFILL_TOKEN_S,
     PLAIN_STEP_S,
+    POOLED,
     POWER_OF_TWO,
     PREFILL,
     PREFILL_START,
@@ -89,9 +91,7 @@ from jevons.serving.compiled.state import (
     ROW_TOKENS_PER_S,
     SHARE,
     SLOT,
-    STAGE,
     STEP_S,
-    STREAM,
     STREAM_ROW,
     STREAMS,
     TOKEN_DUE,
@@ -116,7 +116,14 @@ def row_of(counts, number):  # type: ignore[no-untyped-def]
 @inner
 def weight_of(links, state, slot, column):  # type: ignore[no-untyped-def]
     """A weight of a request's stream."""
-    return state[STREAMS + links[slot * LINK + STREAM] * STREAM_ROW + column]
+    return state[STREAMS + stream_of(links, slot) * STREAM_ROW + column]
+
+
+@inner
+def load_of(slots, links, state, slot):  # type: ignore[no-untyped-def]
+    """The slots of a sequence, and its mean context, weighted with them."""
+    own, weight = slot * SLOT, weight_of(links, state, slot, OUTPUT_WEIGHT)
+    return weight, (slots[own + INPUT] + slots[own + OUTPUT] / 2) * weight
 
 
 # --- Time -------------------------------------------------------------------------------------------------------------
@@ -251,8 +258,8 @@ def set_speeds(state, counts, r, q):  # type: ignore[no-untyped-def]
 def decode(slots, links, state, counts, r, q, slot):  # type: ignore[no-untyped-def]
     """Let a sequence into the batch."""
     own = slot * SLOT
-    crowd.add(state, counts, r, q, weight_of(links, state, slot, OUTPUT_WEIGHT), slots[own + CONTEXT])
-    links[slot * LINK + STAGE] = DECODING
+    crowd.add(state, counts, r, q, *load_of(slots, links, state, slot))
+    stage(links, slot, DECODING)
     slots[own + WHOLE], slots[own + PART] = after(state[r + TOKEN_WHOLE], state[r + TOKEN_PART], slots[own + LEFT])
     counts[q + DUE], state[r + BUCKET], counts[q + LATER] = put(
         slots, links, counts, q + LINE + LINES, counts[WHEEL_BUCKETS], counts[FINENESS],
@@ -266,6 +273,8 @@ def admit(slots, links, state, counts, r, q, slot):  # type: ignore[no-untyped-d
     own = slot * SLOT
     if np.isnan(slots[own + FIRST_TOKEN]):
         slots[own + FIRST_TOKEN] = state[r + AT]
+    # From here on its time in decode is counted from its first token.
+    state[r + DECODE_TIME] += slots[own + FIRST_TOKEN] - slots[own + ENTERED]
     # The first token has been streamed; whoever restarts may run out of no more patience.
     slots[own + DEADLINE] = np.inf
     state[r + PREFILLED] += slots[own + PREFILL] / state[SHARE]
@@ -337,13 +346,13 @@ def join(slots, links, state, counts, r, q, slot, now):  # type: ignore[no-untyp
     own, line, now = slot * SLOT, q + LINE, state[r + AT]
     slots[own + ENTERED] = now
     if counts[COLOCATED] != 0:
-        links[slot * LINK + STAGE] = PROMPT
+        stage(links, slot, PROMPT)
         counts[q + PROMPTING] += 1
         append(links, state, counts, line, slot)
         let_in(slots, links, state, counts, r, q)
         retime(slots, state, counts, r, q)
         return
-    links[slot * LINK + STAGE] = QUEUED
+    stage(links, slot, QUEUED)
     counts[q + INSIDE] += 1
     if is_empty(counts, line) and has_room(links, state, counts, r, q, slot):
         admit(slots, links, state, counts, r, q, slot)
@@ -370,6 +379,7 @@ def end_prompt(slots, links, state, counts, r, q):  # type: ignore[no-untyped-de
         slots[own + FIRST_TOKEN] = now
         if counts[q + NUMBER] > 0:
             slots[own + WAIT] = state[r + PLAIN_STEP_S] / 2
+    state[r + DECODE_TIME] += slots[own + FIRST_TOKEN] - now
     state[r + PROMPT_MASS] -= weight_of(links, state, slot, OUTPUT_WEIGHT)
     decode(slots, links, state, counts, r, q, slot)
 
@@ -378,9 +388,9 @@ def end_prompt(slots, links, state, counts, r, q):  # type: ignore[no-untyped-de
 def leave(slots, links, state, counts, r, q, slot):  # type: ignore[no-untyped-def]
     """Count a sequence out of its replica."""
     own = slot * SLOT
-    crowd.remove(state, counts, r, q, weight_of(links, state, slot, OUTPUT_WEIGHT), slots[own + CONTEXT])
+    crowd.remove(state, counts, r, q, *load_of(slots, links, state, slot))
     counts[q + INSIDE] -= 1
-    state[r + DECODE_TIME] += state[r + AT] - slots[own + ENTERED]
+    state[r + DECODE_TIME] += state[r + AT] - slots[own + FIRST_TOKEN]
 
 
 @inner
@@ -569,9 +579,12 @@ def advance(slots, links, state, counts, until, queue, which, n):  # type: ignor
     """
     winner = counts[TREE] + 1
     i = 0
+    is_pool = counts[COLOCATED] == 0 and counts[ROUTING] == POOLED and state[SHARE] == 1
     while True:
         number = int(counts[winner])
         r, q = row_of(counts, number)
+        if is_pool and is_empty(counts, q + LINE):
+            i = pool.advance(slots, links, state, counts, r, q, until, queue, which, i, n)
         armed = state[r + ARMED]
         arrival = queue[which, i, 0] if i < n else np.inf
         if armed <= arrival:
@@ -644,7 +657,7 @@ def interrupt(slots, links, state, counts, now, hit, again):  # type: ignore[no-
         slots[slot * SLOT + PREFILL] += (slots[slot * SLOT + LEFT] - left) * weight_of(links, state, slot, INPUT_WEIGHT)
         slots[slot * SLOT + LEFT] = left
         leave(slots, links, state, counts, r, q, slot)
-        links[slot * LINK + STAGE] = PROMPT
+        stage(links, slot, PROMPT)
     for number in range(counts[N_REPLICAS]):
         r, q = row_of(counts, number)
         take_out(slots, links, state, counts, r, q, again)

@@ -23,6 +23,7 @@ from jevons.serving.compiled.draws import (
 )
 from jevons.serving.compiled.jit import apart, inner, kernel
 from jevons.serving.compiled.state import (
+    AFTER,
     BLOCK_ARRIVAL,
     BLOCK_OUTPUT,
     BLOCK_STREAM,
@@ -32,7 +33,6 @@ from jevons.serving.compiled.state import (
     DECODE_TIME,
     ENTERED,
     FREE,
-    FREE_SLOT,
     HOUR_S,
     HOURS,
     IN_BLOCK,
@@ -43,6 +43,7 @@ from jevons.serving.compiled.state import (
     N_REPLICAS,
     N_STREAMS,
     NO_MORE,
+    NOBODY,
     ORIGIN_S,
     PROMPT,
     PROMPT_AREA,
@@ -53,6 +54,7 @@ from jevons.serving.compiled.state import (
     REPLICAS,
     SLOT,
     STAGE,
+    TAG,
     WARM_UP,
 )
 from jevons.workload import GAMMA_TRIALS
@@ -200,8 +202,8 @@ def reset(links, state, counts, first_state, first_counts, law, progress):  # ty
         counts[i] = first_counts[i]
     size = len(links) // LINK
     for slot in range(size):
-        links[slot * LINK + STAGE] = FREE
-        links[slot * LINK + FREE_SLOT] = size - 1 - slot
+        links[slot * LINK + TAG] = FREE
+        links[slot * LINK + AFTER] = slot + 1 if slot + 1 < size else NOBODY
     for i in range(len(progress)):
         progress[i] = 0.0
 
@@ -220,7 +222,7 @@ def take_account(slots, links, state, counts, now, flow):  # type: ignore[no-unt
         flow[FLOW_DECODE_AREA] += state[r + DECODE_AREA]
         flow[FLOW_DECODE_TIME] += state[r + DECODE_TIME]
     for slot in range(len(links) // LINK):
-        stage = links[slot * LINK + STAGE]
+        stage = links[slot * LINK + TAG] & STAGE
         if stage != FREE:
             flow[FLOW_INSIDE] += 1
             spent_s = now - slots[slot * SLOT + ENTERED]

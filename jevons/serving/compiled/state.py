@@ -4,7 +4,7 @@ A compiled function that is passed an array is passed seven numbers, and a struc
 a day stands in four plain arrays, which every kernel takes in the same order:
 
 - `slots`, floats: a row for each request that is there; slots are few, whatever the number of requests, and used again.
-- `links`, 32-bit integers: a row for each slot.
+- `links`, 32-bit integers: the same memory once more, for what is linked.
 - `state`, floats: the law, the lanes, the replicas, the prompts in work, what is counted, single records.
 - `counts`, 32-bit integers: where those parts begin, numbers of things, wheels, the tournament, histograms.
 
@@ -24,22 +24,24 @@ from jevons.randomness import Floats
 Counts = npt.NDArray[np.int32]
 NOBODY = -1
 
-# --- slots: the first eight columns, one line of the cache, are what is read when a request leaves. -------------------
+# --- slots: a row is two lines of the cache; all that is read when a request leaves is in the first. -------------------
 
-#: Arrival, first token, entry into its stage; output and input tokens, weighted context; when it leaves the wheel it is
-#: in: whole tokens and a fraction of virtual time, in the lanes the bucket and the time.
-ARRIVAL, FIRST_TOKEN, ENTERED, OUTPUT, INPUT, CONTEXT, WHOLE, PART = range(8)
-#: Cached tokens; what a step that was running on arrival adds to its times; tokens left to decode, weighted tokens to
-#: prefill; when it gives up; begin of its prefill; its number.
-CACHED, WAIT, LEFT, PREFILL, DEADLINE, PREFILL_START, REQUEST = range(8, 15)
+#: Arrival, first token; when it leaves the wheel it is in: whole tokens and a fraction of virtual time, in the lanes the
+#: bucket and the time; output, input and cached tokens; and in the eighth place two links, see below.
+ARRIVAL, FIRST_TOKEN, WHOLE, PART, OUTPUT, INPUT, CACHED = range(7)
+#: Entry into its stage; what a step that was running on arrival adds to its times; tokens left to decode, weighted tokens
+#: to prefill; when it gives up; begin of its prefill; its number; and two links.
+ENTERED, WAIT, LEFT, PREFILL, DEADLINE, PREFILL_START, REQUEST = range(8, 15)
 SLOT = 16
 
-# --- links ------------------------------------------------------------------------------------------------------------
+# --- links: the same rows as 32-bit integers. -------------------------------------------------------------------------
 
-#: The next in whatever list it stands, its stream, the hour and stream it is counted in, its replica, its stage; the
-#: last column is the stack of free slots.
-AFTER, STREAM, CELL, REPLICA, STAGE, FREE_SLOT = range(6)
-LINK = 8
+#: The next in whatever list it stands; a tag of the hour it is counted in, its stream and its stage; its replica.
+AFTER, TAG, REPLICA = 14, 15, 30
+LINK = 2 * SLOT
+#: A tag: two bits for the stage, so many for the stream, the others for the hour.
+STAGE_BITS, STREAM_BITS = 2, 14
+STAGE, STREAM, HOUR_SHIFT = (1 << STAGE_BITS) - 1, (1 << STREAM_BITS) - 1, STAGE_BITS + STREAM_BITS
 FREE, PROMPT, QUEUED, DECODING = range(4)
 
 # --- state: first the law, then a row for each stream, then parts that begin where `counts` says. ---------------------
@@ -95,8 +97,8 @@ RECORD_ROW = 4
 (
     N_FREE, COLOCATED, ROUTING, KEEPS_RECORDS, FINENESS, WARM_UP, HOURS, N_STREAMS, N_REPLICAS, ON, TURN, LEAVES,
     PROMPT_ROOM, LANES, REPLICAS, PROMPTS, CELLS, RECORDS, LANE_COUNTS, LANE_WHEEL, LANE_BUCKETS, REPLICA_COUNTS,
-    REPLICA_COUNTS_ROW, WHEEL_BUCKETS, TREE, TTFT_BINS, TPOT_BINS,
-) = range(27)  # fmt: skip
+    REPLICA_COUNTS_ROW, WHEEL_BUCKETS, TREE, TTFT_BINS, TPOT_BINS, FIRST_FREE,
+) = range(28)  # fmt: skip
 NUMBERS = 32
 POOLED, ROUND_ROBIN, POWER_OF_TWO = range(3)
 
@@ -143,9 +145,18 @@ NEXT_ROW, NEXT, IN_BLOCK, BEFORE, NO_MORE, PENDING, NOTES, DRAWN_SUM, DRAWN_SPAN
 PROGRESS = 9
 
 
+#: Bytes of a line of the cache.
+LINE_BYTES = 64
+
+
 def zeros(size: int) -> Floats:
-    """So many zeros, in large pages where they are many: numpy asks for those only when it does not clear itself."""
-    array = np.empty(size)
+    """So many zeros from the begin of a line of the cache on, in large pages where they are many.
+
+    numpy asks for large pages only when it does not clear itself.
+    """
+    array = np.empty(size + LINE_BYTES // 8)
+    first = -array.ctypes.data % LINE_BYTES // 8
+    array = array[first : first + size]
     array.fill(0.0)
     return array
 
@@ -164,9 +175,9 @@ class Memory(NamedTuple):
         return self.slots.reshape(-1, SLOT)
 
     @property
-    def link_rows(self) -> Counts:
-        """The links as rows."""
-        return self.links.reshape(-1, LINK)
+    def stages(self) -> Counts:
+        """The stage of each slot."""
+        return self.links.reshape(-1, LINK)[:, TAG] & STAGE
 
     def part(self, where: int, rows: int, width: int) -> Floats:
         """A part of the state as rows."""
@@ -180,14 +191,20 @@ class Memory(NamedTuple):
 
     def grown(self) -> Memory:
         """The same with twice as many slots."""
-        old, free = len(self.links) // LINK, int(self.counts[N_FREE])
-        slots, links = zeros(2 * len(self.slots)), np.zeros(2 * len(self.links), dtype=np.int32)
-        slots[: len(self.slots)], links[: len(self.links)] = self.slots, self.links
-        stack = links.reshape(-1, LINK)[:, FREE_SLOT]
-        stack[old : old + free] = self.link_rows[:free, FREE_SLOT]
-        stack[:old] = np.arange(2 * old - 1, old - 1, -1)
-        self.counts[N_FREE] = old + free
-        return self._replace(slots=slots, links=links)
+        old = len(self.slots) // SLOT
+        slots = zeros(2 * len(self.slots))
+        slots[: len(self.slots)] = self.slots
+        memory = self._replace(slots=slots, links=slots.view(np.int32))
+        memory.free(old)
+        return memory
+
+    def free(self, first: int) -> None:
+        """Make all slots from one on free."""
+        end = len(self.slots) // SLOT
+        after = self.links.reshape(-1, LINK)[first:, AFTER]
+        after[:-1], after[-1] = np.arange(first + 1, end), self.counts[FIRST_FREE]
+        self.counts[FIRST_FREE] = first
+        self.counts[N_FREE] += end - first
 
 
 class Size(NamedTuple):
@@ -227,22 +244,22 @@ def memory_of(size: Size) -> Memory:
         (TTFT_BINS, histograms * BINS),
         (TPOT_BINS, histograms * BINS),
     )
-    state, counts = np.zeros(state_at.pop(NOBODY)), np.zeros(counts_at.pop(NOBODY), dtype=np.int32)
+    state, counts = zeros(state_at.pop(NOBODY)), np.zeros(counts_at.pop(NOBODY), dtype=np.int32)
     for name, place in (state_at | counts_at).items():
         counts[name] = place
-    counts[[N_FREE, N_STREAMS, N_REPLICAS, ON, LEAVES]] = size.slots, size.streams, size.replicas, 1, leaves
+    counts[[FIRST_FREE, N_STREAMS, N_REPLICAS, ON, LEAVES]] = NOBODY, size.streams, size.replicas, 1, leaves
     counts[[PROMPT_ROOM, LANE_BUCKETS, REPLICA_COUNTS_ROW, WHEEL_BUCKETS]] = (
         size.prompts, size.lane_buckets, counts_row, size.buckets,
     )  # fmt: skip
     counts[KEEPS_RECORDS] = size.records is not None
-    links = np.zeros((size.slots, LINK), dtype=np.int32)
-    links[:, FREE_SLOT] = np.arange(size.slots - 1, -1, -1)
     lanes = counts[counts[LANE_COUNTS] : counts[REPLICA_COUNTS]]
     lanes[[LANES_DUE, *range(LANES_LINE, len(lanes))]] = NOBODY
     replicas = counts[counts[REPLICA_COUNTS] : counts[TREE]].reshape(size.replicas, counts_row)
     replicas[:, DUE], replicas[:, LINE:] = NOBODY, NOBODY
     counts[counts[TREE] + leaves : counts[TREE] + 2 * leaves] = np.minimum(np.arange(leaves), size.replicas - 1)
-    memory = Memory(zeros(size.slots * SLOT), links.reshape(-1), state, counts)
+    slots = zeros(size.slots * SLOT)
+    memory = Memory(slots, slots.view(np.int32), state, counts)
+    memory.free(0)
     memory.part(REPLICAS, size.replicas, REPLICA_ROW)[:, [PROMPT_DUE, TOKEN_DUE, ARMED, STEP_S, AVERAGING_S]] = np.inf
     memory.part(RECORDS, records, RECORD_ROW)[:, :3] = np.nan
     return memory

@@ -11,11 +11,13 @@ with it: the first slot of the bucket that is next (`due`), the number of that b
 
 from __future__ import annotations
 
-from jevons.serving.compiled.jit import apart, inner
+from jevons.serving.compiled.jit import apart, inner, prefetch
 from jevons.serving.compiled.state import AFTER, LINK, NOBODY, PART, REQUEST, SLOT, WHOLE
 
 #: Fineness that says: the whole number is the bucket.
 WHOLE_IS_BUCKET = 99
+#: Buckets between the one that is opened and the one whose rows are asked for.
+AHEAD = 8
 
 
 @inner
@@ -80,6 +82,15 @@ def put(slots, links, counts, first, size, fineness, due, bucket, later, slot): 
 
 
 @inner
+def ask(slots, links, counts, first, size, bucket):  # type: ignore[no-untyped-def]
+    """Ask for the rows of those whose bucket comes soon, the first on it and then the next: they left the cache long ago."""
+    prefetch(slots, int(counts[first + ((bucket + AHEAD) & (size - 1))]) * SLOT)
+    near = int(counts[first + ((bucket + AHEAD // 2) & (size - 1))])
+    if near != NOBODY:
+        prefetch(slots, int(links[near * LINK + AFTER]) * SLOT)
+
+
+@inner
 def take(slots, links, counts, first, size, fineness, due, bucket, later):  # type: ignore[no-untyped-def]
     """Take the first slot out, and if it was the last of its bucket sort the next; the three numbers of the wheel."""
     due = int(links[due * LINK + AFTER])
@@ -87,6 +98,7 @@ def take(slots, links, counts, first, size, fineness, due, bucket, later):  # ty
     while due == NOBODY and later > 0:
         bucket += 1
         steps += 1
+        ask(slots, links, counts, first, size, bucket)
         place = first + (bucket & (size - 1))
         slot = int(counts[place])
         if slot != NOBODY:
