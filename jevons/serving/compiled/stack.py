@@ -31,7 +31,9 @@ from jevons.serving.compiled.state import (
     CELLS,
     DECODE_AREA,
     DECODE_TIME,
+    DECODING,
     ENTERED,
+    FIRST_TOKEN,
     FREE,
     HOUR_S,
     HOURS,
@@ -225,7 +227,8 @@ def take_account(slots, links, state, counts, now, flow):  # type: ignore[no-unt
         stage = links[slot * LINK + TAG] & STAGE
         if stage != FREE:
             flow[FLOW_INSIDE] += 1
-            spent_s = now - slots[slot * SLOT + ENTERED]
+            # Up to its first token, the time in decode has been counted when it came.
+            spent_s = now - slots[slot * SLOT + (FIRST_TOKEN if stage == DECODING else ENTERED)]
             flow[FLOW_PREFILL_TIME if stage == PROMPT else FLOW_DECODE_TIME] += spent_s
 
 
