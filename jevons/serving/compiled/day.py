@@ -43,6 +43,7 @@ from jevons.serving.compiled.state import (
     LANES_SHARE,
     LEFT,
     LINK,
+    MOST,
     N_FREE,
     N_REPLICAS,
     N_STREAMS,
@@ -164,8 +165,8 @@ def enter(slots, links, state, counts, progress, block, queue, first, last):  # 
     following, n, streams = int(counts[FIRST_FREE]), int(progress[PENDING]), int(counts[N_STREAMS])
     for i in range(first, last):
         slot = following
-        following = int(links[slot * LINK + AFTER])
-        own, stream = slot * SLOT, int(block[BLOCK_STREAM, i])
+        following = int(links[(slot & MOST) * LINK + AFTER])
+        own, stream = (slot & MOST) * SLOT, int(block[BLOCK_STREAM, i])
         inputs, cached, output = block[BLOCK_INPUT, i], block[BLOCK_CACHED, i], block[BLOCK_OUTPUT, i]
         arrival, law = block[BLOCK_ARRIVAL, i], STREAMS + stream * STREAM_ROW
         came_s = arrival + state[ORIGIN_S]
@@ -176,7 +177,7 @@ def enter(slots, links, state, counts, progress, block, queue, first, last):  # 
         slots[own + DEADLINE] = came_s + state[law + PATIENCE_S]
         slots[own + PREFILL_START], slots[own + REQUEST] = np.nan, progress[BEFORE] + i
         hour = min(max(int(np.floor(arrival / state[HOUR_S])) + counts[WARM_UP], 0), counts[HOURS] - 1)
-        links[slot * LINK + TAG] = (hour << HOUR_SHIFT) | (stream << STAGE_BITS)
+        links[(slot & MOST) * LINK + TAG] = (hour << HOUR_SHIFT) | (stream << STAGE_BITS)
         state[counts[CELLS] + (hour * streams + stream) * CELL_ROW + ARRIVED] += 1
         queue[0, n, 0], queue[0, n, 1] = came_s, slot
         n += 1

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from jevons.serving.compiled.counting import serve, stage, stream_of
-from jevons.serving.compiled.jit import apart
+from jevons.serving.compiled.jit import apart, prefetch
 from jevons.serving.compiled.state import (
     ARMED,
     AT,
@@ -36,6 +36,7 @@ from jevons.serving.compiled.state import (
     LINES,
     MASS,
     MAX_BATCH,
+    MOST,
     NOBODY,
     NODES,
     NUMBER,
@@ -58,8 +59,11 @@ from jevons.serving.compiled.state import (
     WHEEL_BUCKETS,
     WHOLE,
 )
-from jevons.serving.compiled.wheel import put, take
+from jevons.serving.compiled.wheel import bucket_of, put, take
 from jevons.serving.crowd import ROUNDING
+
+#: Requests between one that comes and the one whose bucket is asked for.
+SOON = 4
 
 
 @apart
@@ -93,7 +97,7 @@ def advance(slots, links, state, counts, r, q, until, queue, which, i, n):  # ty
         if token_due <= arrival:
             if token_due >= until:
                 break
-            own = due * SLOT
+            own = (due & MOST) * SLOT
             end_whole, end_part = slots[own + WHOLE], slots[own + PART]
             tokens = (end_whole - whole) + (end_part - part)
             span, at, whole, part = token_due - at, token_due, end_whole, end_part
@@ -102,7 +106,7 @@ def advance(slots, links, state, counts, r, q, until, queue, which, i, n):  # ty
             served += mass * tokens
             served_context += context * tokens
             while due != NOBODY:
-                slot, own = due, due * SLOT
+                slot, own = due, (due & MOST) * SLOT
                 if slots[own + WHOLE] != whole or slots[own + PART] != part:
                     break
                 due, bucket, later = take(slots, links, counts, first, size, fineness, due, bucket, later)
@@ -116,8 +120,14 @@ def advance(slots, links, state, counts, r, q, until, queue, which, i, n):  # ty
             if number == 0:
                 mass, context, whole, part = 0.0, 0.0, 0.0, 0.0
         else:
+            # The bucket of a request that comes soon is on a line of the cache that nobody has read for long.
+            later_on = (int(queue[which, min(i + 2 * SOON, n - 1) & MOST, 1]) & MOST) * SLOT
+            prefetch(slots, later_on)
+            prefetch(slots, later_on + LEFT)
+            soon = (int(queue[which, min(i + SOON, n - 1) & MOST, 1]) & MOST) * SLOT
+            prefetch(counts, first + (bucket_of(whole + slots[soon + LEFT], part, fineness) & (size - 1)))
             slot = int(queue[which, i, 1])
-            own = slot * SLOT
+            own = (slot & MOST) * SLOT
             weight = state[STREAMS + stream_of(links, slot) * STREAM_ROW + OUTPUT_WEIGHT]
             if mass + weight > room * ROUNDING and (number > 0 or room <= 0):
                 break
@@ -154,7 +164,7 @@ def advance(slots, links, state, counts, r, q, until, queue, which, i, n):  # ty
         if due != NOBODY:
             if nodes > 0:
                 step = base_s + (per_sequence_s * mass + per_kv_token_s * context) / nodes
-                left = (slots[due * SLOT + WHOLE] - whole) + (slots[due * SLOT + PART] - part)
+                left = (slots[(due & MOST) * SLOT + WHOLE] - whole) + (slots[(due & MOST) * SLOT + PART] - part)
                 token_due = at + left * step
             else:
                 step = np.inf

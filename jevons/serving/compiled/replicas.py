@@ -46,6 +46,7 @@ from jevons.serving.compiled.state import (
     LINES,
     LINK,
     MAX_BATCH,
+    MOST,
     N_REPLICAS,
     NOBODY,
     NODES,
@@ -110,7 +111,8 @@ from jevons.serving.compiled.wheel import put, take
 @inner
 def row_of(counts, number):  # type: ignore[no-untyped-def]
     """Where the rows of a replica begin, in `state` and in `counts`."""
-    return counts[REPLICAS] + number * REPLICA_ROW, counts[REPLICA_COUNTS] + number * counts[REPLICA_COUNTS_ROW]
+    r, q = counts[REPLICAS] + number * REPLICA_ROW, counts[REPLICA_COUNTS] + number * counts[REPLICA_COUNTS_ROW]
+    return r & MOST, q & MOST
 
 
 @inner
@@ -122,7 +124,7 @@ def weight_of(links, state, slot, column):  # type: ignore[no-untyped-def]
 @inner
 def load_of(slots, links, state, slot):  # type: ignore[no-untyped-def]
     """The slots of a sequence, and its mean context, weighted with them."""
-    own, weight = slot * SLOT, weight_of(links, state, slot, OUTPUT_WEIGHT)
+    own, weight = (slot & MOST) * SLOT, weight_of(links, state, slot, OUTPUT_WEIGHT)
     return weight, (slots[own + INPUT] + slots[own + OUTPUT] / 2) * weight
 
 
@@ -192,7 +194,9 @@ def settle(state, counts, r, q, now):  # type: ignore[no-untyped-def]
 @inner
 def tokens_left(slots, state, r, slot):  # type: ignore[no-untyped-def]
     """Tokens from now to the end of a sequence."""
-    return (slots[slot * SLOT + WHOLE] - state[r + TOKEN_WHOLE]) + (slots[slot * SLOT + PART] - state[r + TOKEN_PART])
+    return (slots[(slot & MOST) * SLOT + WHOLE] - state[r + TOKEN_WHOLE]) + (
+        slots[(slot & MOST) * SLOT + PART] - state[r + TOKEN_PART]
+    )
 
 
 @inner
@@ -257,7 +261,7 @@ def set_speeds(state, counts, r, q):  # type: ignore[no-untyped-def]
 @inner
 def decode(slots, links, state, counts, r, q, slot):  # type: ignore[no-untyped-def]
     """Let a sequence into the batch."""
-    own = slot * SLOT
+    own = (slot & MOST) * SLOT
     crowd.add(state, counts, r, q, *load_of(slots, links, state, slot))
     stage(links, slot, DECODING)
     slots[own + WHOLE], slots[own + PART] = after(state[r + TOKEN_WHOLE], state[r + TOKEN_PART], slots[own + LEFT])
@@ -270,7 +274,7 @@ def decode(slots, links, state, counts, r, q, slot):  # type: ignore[no-untyped-
 @inner
 def admit(slots, links, state, counts, r, q, slot):  # type: ignore[no-untyped-def]
     """Let a request whose prompt is done decode."""
-    own = slot * SLOT
+    own = (slot & MOST) * SLOT
     if np.isnan(slots[own + FIRST_TOKEN]):
         slots[own + FIRST_TOKEN] = state[r + AT]
     # From here on its time in decode is counted from its first token.
@@ -284,7 +288,7 @@ def admit(slots, links, state, counts, r, q, slot):  # type: ignore[no-untyped-d
 @inner
 def begin(slots, links, state, counts, r, q, slot):  # type: ignore[no-untyped-def]
     """Begin a prompt on a replica; a slot of the batch is its own from here on."""
-    own = slot * SLOT
+    own = (slot & MOST) * SLOT
     if np.isnan(slots[own + PREFILL_START]):
         slots[own + PREFILL_START] = state[r + AT]
     slots[own + DEADLINE] = np.inf
@@ -310,7 +314,7 @@ def let_in(slots, links, state, counts, r, q):  # type: ignore[no-untyped-def]
     line, now = q + LINE, state[r + AT]
     while not is_empty(counts, line):
         slot = head(counts, line)
-        if slots[slot * SLOT + DEADLINE] <= now:
+        if slots[(slot & MOST) * SLOT + DEADLINE] <= now:
             pop(links, counts, line, slot)
             lost(slots, links, state, counts, r, q, slot)
         elif has_room(links, state, counts, r, q, slot):
@@ -326,8 +330,8 @@ def let_in(slots, links, state, counts, r, q):  # type: ignore[no-untyped-def]
 @apart
 def lost(slots, links, state, counts, r, q, slot):  # type: ignore[no-untyped-def]
     """Count out a request that gave up, at its deadline: the area since then was not its."""
-    now, entered = state[r + AT], slots[slot * SLOT + ENTERED]
-    at = max(slots[slot * SLOT + DEADLINE], entered)
+    now, entered = state[r + AT], slots[(slot & MOST) * SLOT + ENTERED]
+    at = max(slots[(slot & MOST) * SLOT + DEADLINE], entered)
     if counts[COLOCATED] != 0:
         counts[q + PROMPTING] -= 1
         state[r + PROMPT_AREA] -= now - at
@@ -343,7 +347,7 @@ def lost(slots, links, state, counts, r, q, slot):  # type: ignore[no-untyped-de
 def join(slots, links, state, counts, r, q, slot, now):  # type: ignore[no-untyped-def]
     """Take a request in: with its prompt, or when its prompt is done."""
     settle(state, counts, r, q, now)
-    own, line, now = slot * SLOT, q + LINE, state[r + AT]
+    own, line, now = (slot & MOST) * SLOT, q + LINE, state[r + AT]
     slots[own + ENTERED] = now
     if counts[COLOCATED] != 0:
         stage(links, slot, PROMPT)
@@ -369,7 +373,7 @@ def join(slots, links, state, counts, r, q, slot, now):  # type: ignore[no-untyp
 def end_prompt(slots, links, state, counts, r, q):  # type: ignore[no-untyped-def]
     """The first of the prompts is done: its sequence decodes on the same replica."""
     now, slot = state[r + AT], int(state[heap_of(counts, q) + 2])
-    own = slot * SLOT
+    own = (slot & MOST) * SLOT
     pop_prompt(slots, state, counts, q)
     counts[q + PROMPTING] -= 1
     state[r + PROMPT_TIME] += now - slots[own + ENTERED]
@@ -387,7 +391,7 @@ def end_prompt(slots, links, state, counts, r, q):  # type: ignore[no-untyped-de
 @inner
 def leave(slots, links, state, counts, r, q, slot):  # type: ignore[no-untyped-def]
     """Count a sequence out of its replica."""
-    own = slot * SLOT
+    own = (slot & MOST) * SLOT
     crowd.remove(state, counts, r, q, *load_of(slots, links, state, slot))
     counts[q + INSIDE] -= 1
     state[r + DECODE_TIME] += state[r + AT] - slots[own + FIRST_TOKEN]
@@ -423,7 +427,7 @@ def ring(slots, links, state, counts, r, q):  # type: ignore[no-untyped-def]
     if state[r + TOKEN_DUE] <= due:
         first = int(counts[q + DUE])
         tokens = tokens_left(slots, state, r, first)
-        whole, part = slots[first * SLOT + WHOLE], slots[first * SLOT + PART]
+        whole, part = slots[(first & MOST) * SLOT + WHOLE], slots[(first & MOST) * SLOT + PART]
         state[r + TOKEN_WHOLE], state[r + TOKEN_PART] = whole, part
     else:
         tokens = tokens_in(state, counts, r, q, span)
@@ -432,7 +436,7 @@ def ring(slots, links, state, counts, r, q):  # type: ignore[no-untyped-def]
         end_prompts(slots, links, state, counts, r, q, prompt_whole, prompt_part)
     while counts[q + DUE] != NOBODY:
         slot = int(counts[q + DUE])
-        if slots[slot * SLOT + WHOLE] != whole or slots[slot * SLOT + PART] != part:
+        if slots[(slot & MOST) * SLOT + WHOLE] != whole or slots[(slot & MOST) * SLOT + PART] != part:
             break
         counts[q + DUE], state[r + BUCKET], counts[q + LATER] = take(
             slots, links, counts, q + LINE + LINES, counts[WHEEL_BUCKETS], counts[FINENESS],
@@ -471,7 +475,7 @@ def is_earlier(slots, state, one, other):  # type: ignore[no-untyped-def]
         return state[one] < state[other]
     if state[one + 1] != state[other + 1]:
         return state[one + 1] < state[other + 1]
-    return slots[int(state[one + 2]) * SLOT + REQUEST] < slots[int(state[other + 2]) * SLOT + REQUEST]
+    return slots[(int(state[one + 2]) & MOST) * SLOT + REQUEST] < slots[(int(state[other + 2]) & MOST) * SLOT + REQUEST]
 
 
 @inner
@@ -553,7 +557,7 @@ def shorter_of_two(slots, state, counts, slot):  # type: ignore[no-untyped-def]
     on = max(counts[ON], 1)
     key_0 = np.uint64(state[ROUTING_KEY]) << np.uint64(32) | np.uint64(state[ROUTING_KEY + 1])
     key_1 = np.uint64(state[ROUTING_KEY + 2]) << np.uint64(32) | np.uint64(state[ROUTING_KEY + 3])
-    one, two = uniform_pair(key_0, key_1, int(slots[slot * SLOT + REQUEST]))
+    one, two = uniform_pair(key_0, key_1, int(slots[(slot & MOST) * SLOT + REQUEST]))
     first, second = int(one * on), int(two * on)
     _, p = row_of(counts, first)
     _, q = row_of(counts, second)
@@ -597,7 +601,7 @@ def advance(slots, links, state, counts, until, queue, which, n):  # type: ignor
             slot = int(queue[which, i, 1])
             i += 1
             number = chosen(slots, state, counts, slot)
-            links[slot * LINK + REPLICA] = number
+            links[(slot & MOST) * LINK + REPLICA] = number
             r, q = row_of(counts, number)
             join(slots, links, state, counts, r, q, slot, arrival)
             if next_due(state, r) < state[r + ARMED]:
@@ -634,7 +638,7 @@ def close(slots, links, state, counts, now):  # type: ignore[no-untyped-def]
         r, q = row_of(counts, number)
         gone = clear(slots, links, counts, q + LINE, now)
         while gone != NOBODY:
-            following = int(links[gone * LINK + AFTER])
+            following = int(links[(gone & MOST) * LINK + AFTER])
             lost(slots, links, state, counts, r, q, gone)
             gone = following
 
@@ -652,10 +656,12 @@ def interrupt(slots, links, state, counts, now, hit, again):  # type: ignore[no-
     """
     settle_all(state, counts, now)
     for slot in hit:
-        r, q = row_of(counts, links[slot * LINK + REPLICA])
+        r, q = row_of(counts, links[(slot & MOST) * LINK + REPLICA])
         left = max(tokens_left(slots, state, r, slot), 0.0)
-        slots[slot * SLOT + PREFILL] += (slots[slot * SLOT + LEFT] - left) * weight_of(links, state, slot, INPUT_WEIGHT)
-        slots[slot * SLOT + LEFT] = left
+        slots[(slot & MOST) * SLOT + PREFILL] += (slots[(slot & MOST) * SLOT + LEFT] - left) * weight_of(
+            links, state, slot, INPUT_WEIGHT
+        )
+        slots[(slot & MOST) * SLOT + LEFT] = left
         leave(slots, links, state, counts, r, q, slot)
         stage(links, slot, PROMPT)
     for number in range(counts[N_REPLICAS]):
@@ -676,14 +682,14 @@ def take_out(slots, links, state, counts, r, q, again):  # type: ignore[no-untyp
         if place >= first:
             counts[place] = NOBODY
         while slot != NOBODY:
-            following = int(links[slot * LINK + AFTER])
+            following = int(links[(slot & MOST) * LINK + AFTER])
             if not again[slot]:
-                links[slot * LINK + AFTER] = stay
+                links[(slot & MOST) * LINK + AFTER] = stay
                 stay = slot
             slot = following
     due, bucket, later = NOBODY, 0, 0
     while stay != NOBODY:
-        following = int(links[stay * LINK + AFTER])
+        following = int(links[(stay & MOST) * LINK + AFTER])
         due, bucket, later = put(slots, links, counts, first, size, counts[FINENESS], due, bucket, later, stay)
         stay = following
     counts[q + DUE], state[r + BUCKET], counts[q + LATER] = due, bucket, later

@@ -23,6 +23,8 @@ from jevons.randomness import Floats
 
 Counts = npt.NDArray[np.int32]
 NOBODY = -1
+#: `place & MOST` is a place that is known not to be negative: to others numba adds the length of the array if they are.
+MOST = (1 << 31) - 1
 
 # --- slots: a row is two lines of the cache; all that is read when a request leaves is in the first. -------------------
 
@@ -244,7 +246,8 @@ def memory_of(size: Size) -> Memory:
         (TTFT_BINS, histograms * BINS),
         (TPOT_BINS, histograms * BINS),
     )
-    state, counts = zeros(state_at.pop(NOBODY)), np.zeros(counts_at.pop(NOBODY), dtype=np.int32)
+    state = zeros(state_at.pop(NOBODY))
+    counts = zeros((counts_at.pop(NOBODY) + 1) // 2).view(np.int32)
     for name, place in (state_at | counts_at).items():
         counts[name] = place
     counts[[FIRST_FREE, N_STREAMS, N_REPLICAS, ON, LEAVES]] = NOBODY, size.streams, size.replicas, 1, leaves
