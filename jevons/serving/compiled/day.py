@@ -81,6 +81,7 @@ from jevons.serving.compiled.state import (
     WAIT,
     WARM_UP,
 )
+from jevons.serving.compiled.tournament import row_of
 
 #: Requests that enter at a time at the most: so few that their slots stay in the cache.
 HELPING = 512
@@ -202,7 +203,7 @@ def switch(slots, links, state, counts, row, now):  # type: ignore[no-untyped-de
     counts[ON] = on
     # Who is off gets no more requests and finishes those it has; if all are, the first stops.
     for number in range(max(on, 1)):
-        r, _ = decode.row_of(counts, number)
+        r, _ = row_of(counts, number)
         if on == 0 or state[r + NODES] == 0:
             decode.switch(slots, links, state, counts, number, now, min(float(on), 1.0), row)
 
@@ -215,7 +216,7 @@ def note(state, counts, progress, totals, now):  # type: ignore[no-untyped-def]
     # Routed replicas are whole ones: a thinned cell has a share of them.
     share = 1.0 if counts[ROUTING] == POOLED else state[LANES_SHARE]
     for number in range(counts[N_REPLICAS]):
-        r, _ = decode.row_of(counts, number)
+        r, _ = row_of(counts, number)
         totals[notes, 0] += state[r + PREFILLED]
         totals[notes, 1] += state[r + SERVED]
         totals[notes, 2] += state[r + SERVED_CONTEXT]

@@ -11,7 +11,6 @@ import numpy as np
 from jevons.serving.compiled.counting import serve, stage, stream_of
 from jevons.serving.compiled.jit import apart, prefetch
 from jevons.serving.compiled.state import (
-    ARMED,
     AT,
     BASE_S,
     BUCKET,
@@ -59,6 +58,7 @@ from jevons.serving.compiled.state import (
     WHEEL_BUCKETS,
     WHOLE,
 )
+from jevons.serving.compiled.tournament import enter_tournament
 from jevons.serving.compiled.wheel import bucket_of, put, take
 from jevons.serving.crowd import ROUNDING
 
@@ -169,7 +169,8 @@ def advance(slots, links, state, counts, r, q, until, queue, which, i, n):  # ty
             else:
                 step = np.inf
     state[r + AT], state[r + TOKEN_WHOLE], state[r + TOKEN_PART] = at, whole, part
-    state[r + STEP_S], state[r + TOKEN_DUE], state[r + ARMED] = step, token_due, token_due
+    state[r + STEP_S], state[r + TOKEN_DUE] = step, token_due
+    enter_tournament(state, counts, 0, token_due)
     state[r + MASS], state[r + CONTEXT_SUM] = mass, context
     state[r + FELT_NUMBER], state[r + FELT_MASS], state[r + FELT_CONTEXT] = number, mass, context
     state[r + DECODE_AREA], state[r + DECODE_TIME], state[r + BUSY_S] = area, time, busy_s

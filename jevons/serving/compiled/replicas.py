@@ -1,9 +1,7 @@
 """Batched decoding in virtual time, on one pool or on replicas: `Decode` and `Replicas` of the reference, on arrays.
 
 Each replica has a clock of tokens, a wheel of the sequences by the token at which they leave and, in the co-located
-layout, a second clock with a heap of prompts.  A tournament finds the replica whose next event comes first.  As an
-event is mostly put off by who joins, a replica stands in the tournament with a time that may be too early; when it wins
-with such a time it is entered again with the true one.
+layout, a second clock with a heap of prompts.  A tournament finds the replica whose next event comes first.
 
 A replica is named by the place of its row in `state` (`r`) and in `counts` (`q`).
 """
@@ -12,14 +10,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from jevons.serving.compiled import crowd, pool
+from jevons.serving.compiled import crowd, plain, pool
 from jevons.serving.compiled.counting import lose, serve, stage, stream_of
-from jevons.serving.compiled.draws import uniform_pair
 from jevons.serving.compiled.jit import apart, inner
 from jevons.serving.compiled.line import append, clear, head, is_empty, pop
 from jevons.serving.compiled.state import (
     AFTER,
-    ARMED,
     AT,
     BUCKET,
     BUSY_S,
@@ -40,7 +36,6 @@ from jevons.serving.compiled.state import (
     INPUT_WEIGHT,
     INSIDE,
     LATER,
-    LEAVES,
     LEFT,
     LINE,
     LINES,
@@ -51,14 +46,12 @@ from jevons.serving.compiled.state import (
     NOBODY,
     NODES,
     NUMBER,
-    ON,
     OUTPUT,
     OUTPUT_WEIGHT,
     PART,
     PER_PREFILL_TOKEN_S,
     PLAIN_STEP_S,
     POOLED,
-    POWER_OF_TWO,
     PREFILL,
     PREFILL_START,
     PREFILLED,
@@ -79,12 +72,8 @@ from jevons.serving.compiled.state import (
     REPLICA,
     REPLICA_COUNTS,
     REPLICA_COUNTS_ROW,
-    REPLICA_ROW,
-    REPLICAS,
     REQUEST,
-    ROUND_ROBIN,
     ROUTING,
-    ROUTING_KEY,
     ROW_CONTEXT_PER_S,
     ROW_PROMPT_SLOTS,
     ROW_PROMPTS_PER_S,
@@ -99,20 +88,13 @@ from jevons.serving.compiled.state import (
     TOKEN_PART,
     TOKEN_SPEED,
     TOKEN_WHOLE,
-    TREE,
     TURN,
     WAIT,
     WHEEL_BUCKETS,
     WHOLE,
 )
+from jevons.serving.compiled.tournament import chosen, draw_choices, enter_tournament, entered_with, row_of, winner
 from jevons.serving.compiled.wheel import put, take
-
-
-@inner
-def row_of(counts, number):  # type: ignore[no-untyped-def]
-    """Where the rows of a replica begin, in `state` and in `counts`."""
-    r, q = counts[REPLICAS] + number * REPLICA_ROW, counts[REPLICA_COUNTS] + number * counts[REPLICA_COUNTS_ROW]
-    return r & MOST, q & MOST
 
 
 @inner
@@ -517,52 +499,10 @@ def pop_prompt(slots, state, counts, q):  # type: ignore[no-untyped-def]
         place, child = child, 2 * child + 1
 
 
-# --- The tournament ---------------------------------------------------------------------------------------------------
-
-
-@inner
-def enter_tournament(state, counts, number, due):  # type: ignore[no-untyped-def]
-    """Enter a replica with the time of its next event."""
-    first, tree = counts[REPLICAS] + ARMED, counts[TREE]
-    state[first + number * REPLICA_ROW] = due
-    node = (counts[LEAVES] + number) >> 1
-    while node > 0:
-        left, right = counts[tree + 2 * node], counts[tree + 2 * node + 1]
-        left_wins = state[first + left * REPLICA_ROW] <= state[first + right * REPLICA_ROW]
-        counts[tree + node] = left if left_wins else right
-        node >>= 1
-
-
 @inner
 def next_due(state, r):  # type: ignore[no-untyped-def]
     """When something of a replica is due next."""
     return min(state[r + PROMPT_DUE], state[r + TOKEN_DUE])
-
-
-@inner
-def chosen(slots, state, counts, slot):  # type: ignore[no-untyped-def]
-    """Number of the replica that a request is sent to."""
-    number = 0
-    if counts[ROUTING] == ROUND_ROBIN:
-        counts[TURN] = (counts[TURN] + 1) % max(counts[ON], 1)
-        number = int(counts[TURN])
-    elif counts[ROUTING] == POWER_OF_TWO:
-        number = shorter_of_two(slots, state, counts, slot)
-    return number
-
-
-@inner
-def shorter_of_two(slots, state, counts, slot):  # type: ignore[no-untyped-def]
-    """Of two replicas that the request's numbers choose, the one with fewer requests."""
-    on = max(counts[ON], 1)
-    key_0 = np.uint64(state[ROUTING_KEY]) << np.uint64(32) | np.uint64(state[ROUTING_KEY + 1])
-    key_1 = np.uint64(state[ROUTING_KEY + 2]) << np.uint64(32) | np.uint64(state[ROUTING_KEY + 3])
-    one, two = uniform_pair(key_0, key_1, int(slots[(slot & MOST) * SLOT + REQUEST]))
-    first, second = int(one * on), int(two * on)
-    _, p = row_of(counts, first)
-    _, q = row_of(counts, second)
-    at_first, at_second = counts[p + INSIDE] + counts[p + PROMPTING], counts[q + INSIDE] + counts[q + PROMPTING]
-    return first if at_first <= at_second else second
 
 
 # --- What the day calls -----------------------------------------------------------------------------------------------
@@ -581,31 +521,35 @@ def advance(slots, links, state, counts, until, queue, which, n):  # type: ignor
     queue : ndarray, shape (2, m, 2)
         At place `which` times and slots of `n` requests that come before, in order.
     """
-    winner = counts[TREE] + 1
     i = 0
-    is_pool = counts[COLOCATED] == 0 and counts[ROUTING] == POOLED and state[SHARE] == 1
+    is_plain = counts[COLOCATED] == 0 and state[SHARE] == 1
+    draw_choices(slots, state, counts, queue, which, n)
     while True:
-        number = int(counts[winner])
-        r, q = row_of(counts, number)
-        if is_pool and is_empty(counts, q + LINE):
-            i = pool.advance(slots, links, state, counts, r, q, until, queue, which, i, n)
-        armed = state[r + ARMED]
+        if is_plain and counts[ROUTING] == POOLED:
+            r, q = row_of(counts, 0)
+            if is_empty(counts, q + LINE):
+                i = pool.advance(slots, links, state, counts, r, q, until, queue, which, i, n)
+        elif is_plain:
+            i = plain.advance(slots, links, state, counts, until, queue, which, i, n)
+        number, armed = winner(state, counts)
         arrival = queue[which, i, 0] if i < n else np.inf
         if armed <= arrival:
             if armed >= until:
                 break
+            r, q = row_of(counts, number)
             if next_due(state, r) <= armed:
                 ring(slots, links, state, counts, r, q)
-            enter_tournament(state, counts, number, next_due(state, r))
         else:
             slot = int(queue[which, i, 1])
+            number = chosen(counts, queue, which, i)
+            counts[TURN] = number
             i += 1
-            number = chosen(slots, state, counts, slot)
             links[(slot & MOST) * LINK + REPLICA] = number
             r, q = row_of(counts, number)
             join(slots, links, state, counts, r, q, slot, arrival)
-            if next_due(state, r) < state[r + ARMED]:
-                enter_tournament(state, counts, number, next_due(state, r))
+            if next_due(state, r) >= entered_with(state, counts, number):
+                continue
+        enter_tournament(state, counts, number, next_due(state, r))
 
 
 @apart
