@@ -42,7 +42,7 @@ from jevons.serving.compiled.state import (
     SLOWNESS,
     WHOLE,
 )
-from jevons.serving.compiled.wheel import WHOLE_IS_BUCKET, put, take
+from jevons.serving.compiled.wheel import AHEAD, WHOLE_IS_BUCKET, put, take
 
 
 @inner
@@ -133,7 +133,7 @@ def serve_at_once(slots, links, state, counts, until, queue, i, n, ended):  # ty
             ended += 1
             busy -= 1
             inside -= 1
-            due, bucket, later = take(slots, links, counts, first, size, WHOLE_IS_BUCKET, due, bucket, later)
+            due, bucket, later = take(slots, links, counts, first, size, WHOLE_IS_BUCKET, due, bucket, later, AHEAD)
         else:
             slot = int(queue[0, i, 1])
             own = (slot & MOST) * SLOT
@@ -190,7 +190,7 @@ def advance(slots, links, state, counts, until, queue, n):  # type: ignore[no-un
             state[lanes + LANES_TIME] += end - slots[(due & MOST) * SLOT + ENTERED]
             counts[numbers + LANES_DUE], state[lanes + LANES_BUCKET], counts[numbers + LANES_LATER] = take(
                 slots, links, counts, counts[LANE_WHEEL], counts[LANE_BUCKETS], WHOLE_IS_BUCKET,
-                due, int(state[lanes + LANES_BUCKET]), int(counts[numbers + LANES_LATER]),
+                due, int(state[lanes + LANES_BUCKET]), int(counts[numbers + LANES_LATER]), AHEAD,
             )  # fmt: skip
             queue[1, ended, 0], queue[1, ended, 1] = end, due
             ended += 1

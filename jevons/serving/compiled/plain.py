@@ -65,7 +65,7 @@ from jevons.serving.compiled.state import (
     WHOLE,
 )
 from jevons.serving.compiled.tournament import chosen, enter_tournament, entered_with, row_of, two_of, winner
-from jevons.serving.compiled.wheel import bucket_of, put, take
+from jevons.serving.compiled.wheel import AHEAD_OF_MANY, bucket_of, put, take
 from jevons.serving.crowd import ROUNDING
 
 #: Requests between one that comes and the one whose bucket is asked for.
@@ -165,7 +165,9 @@ def advance(slots, links, state, counts, until, queue, which, i, n):  # type: ig
                 slot, own = due, (due & MOST) * SLOT
                 if slots[own + WHOLE] != whole or slots[own + PART] != part:
                     break
-                due, bucket, later = take(slots, links, counts, first, size, fineness, due, bucket, later)
+                due, bucket, later = take(
+                    slots, links, counts, first, size, fineness, due, bucket, later, AHEAD_OF_MANY
+                )
                 weight = state[STREAMS + stream_of(links, slot) * STREAM_ROW + OUTPUT_WEIGHT]
                 others -= 1
                 inside -= 1

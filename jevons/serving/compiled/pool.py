@@ -59,7 +59,7 @@ from jevons.serving.compiled.state import (
     WHOLE,
 )
 from jevons.serving.compiled.tournament import enter_tournament
-from jevons.serving.compiled.wheel import bucket_of, put, take
+from jevons.serving.compiled.wheel import AHEAD, bucket_of, put, take
 from jevons.serving.crowd import ROUNDING
 
 #: Requests between one that comes and the one whose bucket is asked for.
@@ -109,7 +109,7 @@ def advance(slots, links, state, counts, r, q, until, queue, which, i, n):  # ty
                 slot, own = due, (due & MOST) * SLOT
                 if slots[own + WHOLE] != whole or slots[own + PART] != part:
                     break
-                due, bucket, later = take(slots, links, counts, first, size, fineness, due, bucket, later)
+                due, bucket, later = take(slots, links, counts, first, size, fineness, due, bucket, later, AHEAD)
                 weight = state[STREAMS + stream_of(links, slot) * STREAM_ROW + OUTPUT_WEIGHT]
                 number -= 1
                 inside -= 1

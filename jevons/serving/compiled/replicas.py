@@ -94,7 +94,7 @@ from jevons.serving.compiled.state import (
     WHOLE,
 )
 from jevons.serving.compiled.tournament import chosen, draw_choices, enter_tournament, entered_with, row_of, winner
-from jevons.serving.compiled.wheel import put, take
+from jevons.serving.compiled.wheel import AHEAD_OF_MANY, put, take
 
 
 @inner
@@ -422,7 +422,7 @@ def ring(slots, links, state, counts, r, q):  # type: ignore[no-untyped-def]
             break
         counts[q + DUE], state[r + BUCKET], counts[q + LATER] = take(
             slots, links, counts, q + LINE + LINES, counts[WHEEL_BUCKETS], counts[FINENESS],
-            slot, int(state[r + BUCKET]), int(counts[q + LATER]),
+            slot, int(state[r + BUCKET]), int(counts[q + LATER]), AHEAD_OF_MANY,
         )  # fmt: skip
         leave(slots, links, state, counts, r, q, slot)
         serve(slots, links, state, counts, slot, state[r + AT])

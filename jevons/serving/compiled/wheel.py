@@ -16,8 +16,9 @@ from jevons.serving.compiled.state import AFTER, LINK, MOST, NOBODY, PART, REQUE
 
 #: Fineness that says: the whole number is the bucket.
 WHOLE_IS_BUCKET = 99
-#: Buckets between the one that is opened and the one whose rows are asked for.
-AHEAD = 8
+#: Buckets between the one that is opened and the one whose rows are asked for, of a single wheel and of one of many: so
+#: many that rows come in time, so few that they are still there.
+AHEAD, AHEAD_OF_MANY = 8, 2
 
 
 @inner
@@ -82,23 +83,23 @@ def put(slots, links, counts, first, size, fineness, due, bucket, later, slot): 
 
 
 @inner
-def ask(slots, links, counts, first, size, bucket):  # type: ignore[no-untyped-def]
+def ask(slots, links, counts, first, size, bucket, ahead):  # type: ignore[no-untyped-def]
     """Ask for the rows of those whose bucket comes soon, the first on it and then the next: they left the cache long ago."""
-    prefetch(slots, int(counts[first + ((bucket + AHEAD) & (size - 1))]) * SLOT)
-    near = int(counts[first + ((bucket + AHEAD // 2) & (size - 1))])
+    prefetch(slots, int(counts[first + ((bucket + ahead) & (size - 1))]) * SLOT)
+    near = int(counts[first + ((bucket + ahead // 2) & (size - 1) & MOST)])
     if near != NOBODY:
-        prefetch(slots, (int(links[near * LINK + AFTER]) & MOST) * SLOT)
+        prefetch(slots, (int(links[(near & MOST) * LINK + AFTER]) & MOST) * SLOT)
 
 
 @inner
-def take(slots, links, counts, first, size, fineness, due, bucket, later):  # type: ignore[no-untyped-def]
+def take(slots, links, counts, first, size, fineness, due, bucket, later, ahead):  # type: ignore[no-untyped-def]
     """Take the first slot out, and if it was the last of its bucket sort the next; the three numbers of the wheel."""
     due = int(links[(due & MOST) * LINK + AFTER])
     steps = 0
     while due == NOBODY and later > 0:
         bucket += 1
         steps += 1
-        ask(slots, links, counts, first, size, bucket)
+        ask(slots, links, counts, first, size, bucket, ahead)
         place = first + (bucket & (size - 1) & MOST)
         slot = int(counts[place])
         if slot != NOBODY:
