@@ -27,6 +27,7 @@ from jevons.serving.compiled.state import (
     KEEPS_RECORDS,
     LINK,
     LOST,
+    MOST,
     N_FREE,
     N_STREAMS,
     ORIGIN_S,
@@ -68,26 +69,27 @@ def bin_of(seconds):  # type: ignore[no-untyped-def]
 @inner
 def stage(links, slot, new):  # type: ignore[no-untyped-def]
     """Move a request into another stage."""
-    links[slot * LINK + TAG] = (links[slot * LINK + TAG] & ~STAGE) | new
+    links[(slot & MOST) * LINK + TAG] = (links[(slot & MOST) * LINK + TAG] & ~STAGE) | new
 
 
 @inner
 def stream_of(links, slot):  # type: ignore[no-untyped-def]
     """The stream of a request."""
-    return (links[slot * LINK + TAG] >> STAGE_BITS) & STREAM
+    return (links[(slot & MOST) * LINK + TAG] >> STAGE_BITS) & STREAM
 
 
 @inner
 def cell_of(links, counts, slot):  # type: ignore[no-untyped-def]
     """The cell in which a request is counted."""
-    return (links[slot * LINK + TAG] >> HOUR_SHIFT) * counts[N_STREAMS] + stream_of(links, slot)
+    hour = links[(slot & MOST) * LINK + TAG] >> HOUR_SHIFT
+    return (hour * counts[N_STREAMS] + stream_of(links, slot)) & MOST
 
 
 @inner
 def release(links, counts, slot):  # type: ignore[no-untyped-def]
     """Make a slot free: the next that is taken, while its row is in the cache."""
-    links[slot * LINK + TAG] = FREE
-    links[slot * LINK + AFTER] = counts[FIRST_FREE]
+    links[(slot & MOST) * LINK + TAG] = FREE
+    links[(slot & MOST) * LINK + AFTER] = counts[FIRST_FREE]
     counts[FIRST_FREE] = slot
     counts[N_FREE] += 1
 
@@ -95,10 +97,10 @@ def release(links, counts, slot):  # type: ignore[no-untyped-def]
 @inner
 def lose(slots, links, state, counts, slot):  # type: ignore[no-untyped-def]
     """Count a request that gave up."""
-    state[counts[CELLS] + cell_of(links, counts, slot) * CELL_ROW + LOST] += 1
+    state[(counts[CELLS] & MOST) + cell_of(links, counts, slot) * CELL_ROW + LOST] += 1
     if counts[KEEPS_RECORDS] != 0:
-        record = counts[RECORDS] + int(slots[slot * SLOT + REQUEST]) * RECORD_ROW
-        state[record] = slots[slot * SLOT + PREFILL_START]
+        record = counts[RECORDS] + int(slots[(slot & MOST) * SLOT + REQUEST]) * RECORD_ROW
+        state[record] = slots[(slot & MOST) * SLOT + PREFILL_START]
         state[record + 3] = 1.0
     release(links, counts, slot)
 
@@ -106,19 +108,19 @@ def lose(slots, links, state, counts, slot):  # type: ignore[no-untyped-def]
 @inner
 def serve(slots, links, state, counts, slot, now):  # type: ignore[no-untyped-def]
     """Count a request that has got its last token."""
-    own, stream, index = slot * SLOT, stream_of(links, slot), cell_of(links, counts, slot)
+    own, stream, index = (slot & MOST) * SLOT, stream_of(links, slot), cell_of(links, counts, slot)
     output, first, departure = slots[own + OUTPUT], slots[own + FIRST_TOKEN], now
     if counts[COLOCATED] != 0:
         first, departure = first + slots[own + WAIT], now + slots[own + WAIT]
     hour = int(np.floor((departure - state[ORIGIN_S]) / state[HOUR_S])) + counts[WARM_UP]
     if counts[WARM_UP] <= hour < counts[HOURS]:
-        left = counts[CELLS] + (hour * counts[N_STREAMS] + stream) * CELL_ROW
+        left = (counts[CELLS] & MOST) + ((hour * counts[N_STREAMS] + stream) & MOST) * CELL_ROW
         state[left + INPUT_TOKENS] += slots[own + INPUT]
         state[left + CACHED_TOKENS] += slots[own + CACHED]
         state[left + OUTPUT_TOKENS] += output
     ttft, decode = first - slots[own + ARRIVAL], departure - first
     tpot = decode / output
-    cell = counts[CELLS] + index * CELL_ROW
+    cell = (counts[CELLS] & MOST) + index * CELL_ROW
     state[cell + SERVED_REQUESTS] += 1
     state[cell + SUM_TTFT] += ttft
     state[cell + SUM_TPOT] += tpot
@@ -130,6 +132,6 @@ def serve(slots, links, state, counts, slot, now):  # type: ignore[no-untyped-de
         state[record] = slots[own + PREFILL_START]
         state[record + 1], state[record + 2] = first, departure
     else:
-        counts[counts[TTFT_BINS] + index * BINS + bin_of(ttft)] += 1
-        counts[counts[TPOT_BINS] + index * BINS + bin_of(tpot)] += 1
+        counts[(counts[TTFT_BINS] & MOST) + index * BINS + bin_of(ttft)] += 1
+        counts[(counts[TPOT_BINS] & MOST) + index * BINS + bin_of(tpot)] += 1
     release(links, counts, slot)

@@ -43,6 +43,7 @@ from jevons.serving.compiled.state import (
     LANES_SHARE,
     LEFT,
     LINK,
+    MOST,
     N_FREE,
     N_REPLICAS,
     N_STREAMS,
@@ -80,6 +81,7 @@ from jevons.serving.compiled.state import (
     WAIT,
     WARM_UP,
 )
+from jevons.serving.compiled.tournament import row_of
 
 #: Requests that enter at a time at the most: so few that their slots stay in the cache.
 HELPING = 512
@@ -164,8 +166,8 @@ def enter(slots, links, state, counts, progress, block, queue, first, last):  # 
     following, n, streams = int(counts[FIRST_FREE]), int(progress[PENDING]), int(counts[N_STREAMS])
     for i in range(first, last):
         slot = following
-        following = int(links[slot * LINK + AFTER])
-        own, stream = slot * SLOT, int(block[BLOCK_STREAM, i])
+        following = int(links[(slot & MOST) * LINK + AFTER])
+        own, stream = (slot & MOST) * SLOT, int(block[BLOCK_STREAM, i])
         inputs, cached, output = block[BLOCK_INPUT, i], block[BLOCK_CACHED, i], block[BLOCK_OUTPUT, i]
         arrival, law = block[BLOCK_ARRIVAL, i], STREAMS + stream * STREAM_ROW
         came_s = arrival + state[ORIGIN_S]
@@ -176,7 +178,7 @@ def enter(slots, links, state, counts, progress, block, queue, first, last):  # 
         slots[own + DEADLINE] = came_s + state[law + PATIENCE_S]
         slots[own + PREFILL_START], slots[own + REQUEST] = np.nan, progress[BEFORE] + i
         hour = min(max(int(np.floor(arrival / state[HOUR_S])) + counts[WARM_UP], 0), counts[HOURS] - 1)
-        links[slot * LINK + TAG] = (hour << HOUR_SHIFT) | (stream << STAGE_BITS)
+        links[(slot & MOST) * LINK + TAG] = (hour << HOUR_SHIFT) | (stream << STAGE_BITS)
         state[counts[CELLS] + (hour * streams + stream) * CELL_ROW + ARRIVED] += 1
         queue[0, n, 0], queue[0, n, 1] = came_s, slot
         n += 1
@@ -201,7 +203,7 @@ def switch(slots, links, state, counts, row, now):  # type: ignore[no-untyped-de
     counts[ON] = on
     # Who is off gets no more requests and finishes those it has; if all are, the first stops.
     for number in range(max(on, 1)):
-        r, _ = decode.row_of(counts, number)
+        r, _ = row_of(counts, number)
         if on == 0 or state[r + NODES] == 0:
             decode.switch(slots, links, state, counts, number, now, min(float(on), 1.0), row)
 
@@ -214,7 +216,7 @@ def note(state, counts, progress, totals, now):  # type: ignore[no-untyped-def]
     # Routed replicas are whole ones: a thinned cell has a share of them.
     share = 1.0 if counts[ROUTING] == POOLED else state[LANES_SHARE]
     for number in range(counts[N_REPLICAS]):
-        r, _ = decode.row_of(counts, number)
+        r, _ = row_of(counts, number)
         totals[notes, 0] += state[r + PREFILLED]
         totals[notes, 1] += state[r + SERVED]
         totals[notes, 2] += state[r + SERVED_CONTEXT]

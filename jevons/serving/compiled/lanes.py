@@ -32,6 +32,7 @@ from jevons.serving.compiled.state import (
     LANES_SHARE,
     LANES_TIME,
     LINK,
+    MOST,
     NOBODY,
     PART,
     PREFILL,
@@ -41,13 +42,13 @@ from jevons.serving.compiled.state import (
     SLOWNESS,
     WHOLE,
 )
-from jevons.serving.compiled.wheel import WHOLE_IS_BUCKET, put, take
+from jevons.serving.compiled.wheel import AHEAD, WHOLE_IS_BUCKET, put, take
 
 
 @inner
 def settle(state, counts, now):  # type: ignore[no-untyped-def]
     """Carry the areas on to now."""
-    lanes, numbers = counts[LANES], counts[LANE_COUNTS]
+    lanes, numbers = counts[LANES] & MOST, counts[LANE_COUNTS] & MOST
     span = now - state[lanes + LANES_AT]
     if span > 0:
         state[lanes + LANES_AREA] += counts[numbers + LANES_INSIDE] * span
@@ -59,7 +60,7 @@ def settle(state, counts, now):  # type: ignore[no-untyped-def]
 @inner
 def start(slots, links, state, counts, slot):  # type: ignore[no-untyped-def]
     """Begin a prompt."""
-    lanes, numbers, own = counts[LANES], counts[LANE_COUNTS], slot * SLOT
+    lanes, numbers, own = counts[LANES], counts[LANE_COUNTS], (slot & MOST) * SLOT
     now = state[lanes + LANES_AT]
     counts[numbers + LANES_BUSY] += 1
     if np.isnan(slots[own + PREFILL_START]):
@@ -80,7 +81,7 @@ def fill(slots, links, state, counts):  # type: ignore[no-untyped-def]
     while counts[numbers + LANES_BUSY] < counts[numbers + LANES_ON] and not is_empty(counts, line):
         slot = head(counts, line)
         pop(links, counts, line, slot)
-        if slots[slot * SLOT + DEADLINE] <= now:
+        if slots[(slot & MOST) * SLOT + DEADLINE] <= now:
             lost(slots, links, state, counts, slot)
         else:
             start(slots, links, state, counts, slot)
@@ -89,8 +90,8 @@ def fill(slots, links, state, counts):  # type: ignore[no-untyped-def]
 @inner
 def lost(slots, links, state, counts, slot):  # type: ignore[no-untyped-def]
     """Count out a request that gave up, at its deadline: the area since then was not its."""
-    lanes, entered = counts[LANES], slots[slot * SLOT + ENTERED]
-    at = max(slots[slot * SLOT + DEADLINE], entered)
+    lanes, entered = counts[LANES], slots[(slot & MOST) * SLOT + ENTERED]
+    at = max(slots[(slot & MOST) * SLOT + DEADLINE], entered)
     counts[counts[LANE_COUNTS] + LANES_INSIDE] -= 1
     state[lanes + LANES_AREA] -= state[lanes + LANES_AT] - at
     state[lanes + LANES_TIME] += at - entered
@@ -106,16 +107,16 @@ def serve_at_once(slots, links, state, counts, until, queue, i, n, ended):  # ty
     tuple
         The next request: one for whom no lane is free, or `n`; and the number of prompts that have ended.
     """
-    lanes, numbers = counts[LANES], counts[LANE_COUNTS]
+    lanes, numbers = counts[LANES] & MOST, counts[LANE_COUNTS] & MOST
     at, area = state[lanes + LANES_AT], state[lanes + LANES_AREA]
     time, busy_s = state[lanes + LANES_TIME], state[lanes + LANES_BUSY_S]
     on, busy, inside = counts[numbers + LANES_ON], counts[numbers + LANES_BUSY], counts[numbers + LANES_INSIDE]
     due, later = int(counts[numbers + LANES_DUE]), int(counts[numbers + LANES_LATER])
     bucket = int(state[lanes + LANES_BUCKET])
-    first, size, per_s = counts[LANE_WHEEL], int(counts[LANE_BUCKETS]), state[LANE_BUCKETS_PER_S]
+    first, size, per_s = counts[LANE_WHEEL] & MOST, int(counts[LANE_BUCKETS]), state[LANE_BUCKETS_PER_S]
     nodes, expected, is_whole = state[lanes + LANES_NODES], state[lanes + LANES_EXPECTED], state[LANES_SHARE] == 1
     s_per_token, slowness = state[LANE_S_PER_TOKEN], state[lanes + SLOWNESS]
-    end = slots[due * SLOT + PART] if due != NOBODY else np.inf
+    end = slots[(due & MOST) * SLOT + PART] if due != NOBODY else np.inf
     while True:
         arrival = queue[0, i, 0] if i < n else np.inf
         now = min(end, arrival)
@@ -127,15 +128,15 @@ def serve_at_once(slots, links, state, counts, until, queue, i, n, ended):  # ty
             busy_s += min(float(busy) if is_whole else expected, nodes) * span
             at = now
         if end <= arrival:
-            time += end - slots[due * SLOT + ENTERED]
+            time += end - slots[(due & MOST) * SLOT + ENTERED]
             queue[1, ended, 0], queue[1, ended, 1] = end, due
             ended += 1
             busy -= 1
             inside -= 1
-            due, bucket, later = take(slots, links, counts, first, size, WHOLE_IS_BUCKET, due, bucket, later)
+            due, bucket, later = take(slots, links, counts, first, size, WHOLE_IS_BUCKET, due, bucket, later, AHEAD)
         else:
             slot = int(queue[0, i, 1])
-            own = slot * SLOT
+            own = (slot & MOST) * SLOT
             i += 1
             busy += 1
             inside += 1
@@ -146,7 +147,7 @@ def serve_at_once(slots, links, state, counts, until, queue, i, n, ended):  # ty
             done = at + slots[own + PREFILL] * s_per_token * slowness
             slots[own + PART], slots[own + WHOLE] = done, np.floor(done * per_s)
             due, bucket, later = put(slots, links, counts, first, size, WHOLE_IS_BUCKET, due, bucket, later, slot)
-        end = slots[due * SLOT + PART] if due != NOBODY else np.inf
+        end = slots[(due & MOST) * SLOT + PART] if due != NOBODY else np.inf
     state[lanes + LANES_AT], state[lanes + LANES_AREA] = at, area
     state[lanes + LANES_TIME], state[lanes + LANES_BUSY_S] = time, busy_s
     counts[numbers + LANES_BUSY], counts[numbers + LANES_INSIDE] = busy, inside
@@ -172,13 +173,13 @@ def advance(slots, links, state, counts, until, queue, n):  # type: ignore[no-un
     int
         Number of those.
     """
-    lanes, numbers = counts[LANES], counts[LANE_COUNTS]
+    lanes, numbers = counts[LANES] & MOST, counts[LANE_COUNTS] & MOST
     line, i, ended = numbers + LANES_LINE, 0, 0
     while True:
         if is_empty(counts, line):
             i, ended = serve_at_once(slots, links, state, counts, until, queue, i, n, ended)
         due = int(counts[numbers + LANES_DUE])
-        end = slots[due * SLOT + PART] if due != NOBODY else np.inf
+        end = slots[(due & MOST) * SLOT + PART] if due != NOBODY else np.inf
         arrival = queue[0, i, 0] if i < n else np.inf
         if end <= arrival:
             if end >= until:
@@ -186,10 +187,10 @@ def advance(slots, links, state, counts, until, queue, n):  # type: ignore[no-un
             settle(state, counts, end)
             counts[numbers + LANES_BUSY] -= 1
             counts[numbers + LANES_INSIDE] -= 1
-            state[lanes + LANES_TIME] += end - slots[due * SLOT + ENTERED]
+            state[lanes + LANES_TIME] += end - slots[(due & MOST) * SLOT + ENTERED]
             counts[numbers + LANES_DUE], state[lanes + LANES_BUCKET], counts[numbers + LANES_LATER] = take(
                 slots, links, counts, counts[LANE_WHEEL], counts[LANE_BUCKETS], WHOLE_IS_BUCKET,
-                due, int(state[lanes + LANES_BUCKET]), int(counts[numbers + LANES_LATER]),
+                due, int(state[lanes + LANES_BUCKET]), int(counts[numbers + LANES_LATER]), AHEAD,
             )  # fmt: skip
             queue[1, ended, 0], queue[1, ended, 1] = end, due
             ended += 1
@@ -199,7 +200,7 @@ def advance(slots, links, state, counts, until, queue, n):  # type: ignore[no-un
             slot = int(queue[0, i, 1])
             i += 1
             settle(state, counts, arrival)
-            slots[slot * SLOT + ENTERED] = state[lanes + LANES_AT]
+            slots[(slot & MOST) * SLOT + ENTERED] = state[lanes + LANES_AT]
             stage(links, slot, PROMPT)
             counts[numbers + LANES_INSIDE] += 1
             if counts[numbers + LANES_BUSY] < counts[numbers + LANES_ON] and is_empty(counts, line):
@@ -226,6 +227,6 @@ def close(slots, links, state, counts, now):  # type: ignore[no-untyped-def]
     settle(state, counts, now)
     gone = clear(slots, links, counts, counts[LANE_COUNTS] + LANES_LINE, now)
     while gone != NOBODY:
-        following = int(links[gone * LINK + AFTER])
+        following = int(links[(gone & MOST) * LINK + AFTER])
         lost(slots, links, state, counts, gone)
         gone = following

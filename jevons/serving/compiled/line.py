@@ -13,6 +13,7 @@ from jevons.serving.compiled.state import (
     DEADLINE,
     INTERACTIVE,
     LINK,
+    MOST,
     NOBODY,
     SLOT,
     STREAM_ROW,
@@ -31,7 +32,7 @@ def append(links, state, counts, line, slot):  # type: ignore[no-untyped-def]
     """Put a request at the end of its class."""
     if state[STREAMS + stream_of(links, slot) * STREAM_ROW + INTERACTIVE] == 0:
         line += 2
-    links[slot * LINK + AFTER] = NOBODY
+    links[(slot & MOST) * LINK + AFTER] = NOBODY
     if counts[line] == NOBODY:
         counts[line] = slot
     else:
@@ -50,7 +51,7 @@ def pop(links, counts, line, slot):  # type: ignore[no-untyped-def]
     """Let the head go."""
     if counts[line] != slot:
         line += 2
-    counts[line] = links[slot * LINK + AFTER]
+    counts[line] = links[(slot & MOST) * LINK + AFTER]
 
 
 @inner
@@ -60,9 +61,9 @@ def clear(slots, links, counts, line, now):  # type: ignore[no-untyped-def]
     for own in (line + 2, line):
         slot = int(counts[own])
         while slot != NOBODY:
-            following = int(links[slot * LINK + AFTER])
-            if slots[slot * SLOT + DEADLINE] <= now:
-                links[slot * LINK + AFTER] = gone
+            following = int(links[(slot & MOST) * LINK + AFTER])
+            if slots[(slot & MOST) * SLOT + DEADLINE] <= now:
+                links[(slot & MOST) * LINK + AFTER] = gone
                 gone = slot
             slot = following
         counts[own] = NOBODY

@@ -9,9 +9,8 @@ from __future__ import annotations
 import numpy as np
 
 from jevons.serving.compiled.counting import serve, stage, stream_of
-from jevons.serving.compiled.jit import apart
+from jevons.serving.compiled.jit import apart, prefetch
 from jevons.serving.compiled.state import (
-    ARMED,
     AT,
     BASE_S,
     BUCKET,
@@ -36,6 +35,7 @@ from jevons.serving.compiled.state import (
     LINES,
     MASS,
     MAX_BATCH,
+    MOST,
     NOBODY,
     NODES,
     NUMBER,
@@ -58,8 +58,12 @@ from jevons.serving.compiled.state import (
     WHEEL_BUCKETS,
     WHOLE,
 )
-from jevons.serving.compiled.wheel import put, take
+from jevons.serving.compiled.tournament import enter_tournament
+from jevons.serving.compiled.wheel import AHEAD, bucket_of, put, take
 from jevons.serving.crowd import ROUNDING
+
+#: Requests between one that comes and the one whose bucket is asked for.
+SOON = 4
 
 
 @apart
@@ -93,7 +97,7 @@ def advance(slots, links, state, counts, r, q, until, queue, which, i, n):  # ty
         if token_due <= arrival:
             if token_due >= until:
                 break
-            own = due * SLOT
+            own = (due & MOST) * SLOT
             end_whole, end_part = slots[own + WHOLE], slots[own + PART]
             tokens = (end_whole - whole) + (end_part - part)
             span, at, whole, part = token_due - at, token_due, end_whole, end_part
@@ -102,10 +106,10 @@ def advance(slots, links, state, counts, r, q, until, queue, which, i, n):  # ty
             served += mass * tokens
             served_context += context * tokens
             while due != NOBODY:
-                slot, own = due, due * SLOT
+                slot, own = due, (due & MOST) * SLOT
                 if slots[own + WHOLE] != whole or slots[own + PART] != part:
                     break
-                due, bucket, later = take(slots, links, counts, first, size, fineness, due, bucket, later)
+                due, bucket, later = take(slots, links, counts, first, size, fineness, due, bucket, later, AHEAD)
                 weight = state[STREAMS + stream_of(links, slot) * STREAM_ROW + OUTPUT_WEIGHT]
                 number -= 1
                 inside -= 1
@@ -116,8 +120,14 @@ def advance(slots, links, state, counts, r, q, until, queue, which, i, n):  # ty
             if number == 0:
                 mass, context, whole, part = 0.0, 0.0, 0.0, 0.0
         else:
+            # The bucket of a request that comes soon is on a line of the cache that nobody has read for long.
+            later_on = (int(queue[which, min(i + 2 * SOON, n - 1) & MOST, 1]) & MOST) * SLOT
+            prefetch(slots, later_on)
+            prefetch(slots, later_on + LEFT)
+            soon = (int(queue[which, min(i + SOON, n - 1) & MOST, 1]) & MOST) * SLOT
+            prefetch(counts, first + (bucket_of(whole + slots[soon + LEFT], part, fineness) & (size - 1)))
             slot = int(queue[which, i, 1])
-            own = slot * SLOT
+            own = (slot & MOST) * SLOT
             weight = state[STREAMS + stream_of(links, slot) * STREAM_ROW + OUTPUT_WEIGHT]
             if mass + weight > room * ROUNDING and (number > 0 or room <= 0):
                 break
@@ -154,12 +164,13 @@ def advance(slots, links, state, counts, r, q, until, queue, which, i, n):  # ty
         if due != NOBODY:
             if nodes > 0:
                 step = base_s + (per_sequence_s * mass + per_kv_token_s * context) / nodes
-                left = (slots[due * SLOT + WHOLE] - whole) + (slots[due * SLOT + PART] - part)
+                left = (slots[(due & MOST) * SLOT + WHOLE] - whole) + (slots[(due & MOST) * SLOT + PART] - part)
                 token_due = at + left * step
             else:
                 step = np.inf
     state[r + AT], state[r + TOKEN_WHOLE], state[r + TOKEN_PART] = at, whole, part
-    state[r + STEP_S], state[r + TOKEN_DUE], state[r + ARMED] = step, token_due, token_due
+    state[r + STEP_S], state[r + TOKEN_DUE] = step, token_due
+    enter_tournament(state, counts, 0, token_due)
     state[r + MASS], state[r + CONTEXT_SUM] = mass, context
     state[r + FELT_NUMBER], state[r + FELT_MASS], state[r + FELT_CONTEXT] = number, mass, context
     state[r + DECODE_AREA], state[r + DECODE_TIME], state[r + BUSY_S] = area, time, busy_s

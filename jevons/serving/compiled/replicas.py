@@ -1,9 +1,7 @@
 """Batched decoding in virtual time, on one pool or on replicas: `Decode` and `Replicas` of the reference, on arrays.
 
 Each replica has a clock of tokens, a wheel of the sequences by the token at which they leave and, in the co-located
-layout, a second clock with a heap of prompts.  A tournament finds the replica whose next event comes first.  As an
-event is mostly put off by who joins, a replica stands in the tournament with a time that may be too early; when it wins
-with such a time it is entered again with the true one.
+layout, a second clock with a heap of prompts.  A tournament finds the replica whose next event comes first.
 
 A replica is named by the place of its row in `state` (`r`) and in `counts` (`q`).
 """
@@ -12,14 +10,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from jevons.serving.compiled import crowd, pool
+from jevons.serving.compiled import crowd, plain, pool
 from jevons.serving.compiled.counting import lose, serve, stage, stream_of
-from jevons.serving.compiled.draws import uniform_pair
 from jevons.serving.compiled.jit import apart, inner
 from jevons.serving.compiled.line import append, clear, head, is_empty, pop
 from jevons.serving.compiled.state import (
     AFTER,
-    ARMED,
     AT,
     BUCKET,
     BUSY_S,
@@ -40,24 +36,22 @@ from jevons.serving.compiled.state import (
     INPUT_WEIGHT,
     INSIDE,
     LATER,
-    LEAVES,
     LEFT,
     LINE,
     LINES,
     LINK,
     MAX_BATCH,
+    MOST,
     N_REPLICAS,
     NOBODY,
     NODES,
     NUMBER,
-    ON,
     OUTPUT,
     OUTPUT_WEIGHT,
     PART,
     PER_PREFILL_TOKEN_S,
     PLAIN_STEP_S,
     POOLED,
-    POWER_OF_TWO,
     PREFILL,
     PREFILL_START,
     PREFILLED,
@@ -78,12 +72,8 @@ from jevons.serving.compiled.state import (
     REPLICA,
     REPLICA_COUNTS,
     REPLICA_COUNTS_ROW,
-    REPLICA_ROW,
-    REPLICAS,
     REQUEST,
-    ROUND_ROBIN,
     ROUTING,
-    ROUTING_KEY,
     ROW_CONTEXT_PER_S,
     ROW_PROMPT_SLOTS,
     ROW_PROMPTS_PER_S,
@@ -98,19 +88,13 @@ from jevons.serving.compiled.state import (
     TOKEN_PART,
     TOKEN_SPEED,
     TOKEN_WHOLE,
-    TREE,
     TURN,
     WAIT,
     WHEEL_BUCKETS,
     WHOLE,
 )
-from jevons.serving.compiled.wheel import put, take
-
-
-@inner
-def row_of(counts, number):  # type: ignore[no-untyped-def]
-    """Where the rows of a replica begin, in `state` and in `counts`."""
-    return counts[REPLICAS] + number * REPLICA_ROW, counts[REPLICA_COUNTS] + number * counts[REPLICA_COUNTS_ROW]
+from jevons.serving.compiled.tournament import chosen, draw_choices, enter_tournament, entered_with, row_of, winner
+from jevons.serving.compiled.wheel import AHEAD_OF_MANY, put, take
 
 
 @inner
@@ -122,7 +106,7 @@ def weight_of(links, state, slot, column):  # type: ignore[no-untyped-def]
 @inner
 def load_of(slots, links, state, slot):  # type: ignore[no-untyped-def]
     """The slots of a sequence, and its mean context, weighted with them."""
-    own, weight = slot * SLOT, weight_of(links, state, slot, OUTPUT_WEIGHT)
+    own, weight = (slot & MOST) * SLOT, weight_of(links, state, slot, OUTPUT_WEIGHT)
     return weight, (slots[own + INPUT] + slots[own + OUTPUT] / 2) * weight
 
 
@@ -192,7 +176,9 @@ def settle(state, counts, r, q, now):  # type: ignore[no-untyped-def]
 @inner
 def tokens_left(slots, state, r, slot):  # type: ignore[no-untyped-def]
     """Tokens from now to the end of a sequence."""
-    return (slots[slot * SLOT + WHOLE] - state[r + TOKEN_WHOLE]) + (slots[slot * SLOT + PART] - state[r + TOKEN_PART])
+    return (slots[(slot & MOST) * SLOT + WHOLE] - state[r + TOKEN_WHOLE]) + (
+        slots[(slot & MOST) * SLOT + PART] - state[r + TOKEN_PART]
+    )
 
 
 @inner
@@ -257,7 +243,7 @@ def set_speeds(state, counts, r, q):  # type: ignore[no-untyped-def]
 @inner
 def decode(slots, links, state, counts, r, q, slot):  # type: ignore[no-untyped-def]
     """Let a sequence into the batch."""
-    own = slot * SLOT
+    own = (slot & MOST) * SLOT
     crowd.add(state, counts, r, q, *load_of(slots, links, state, slot))
     stage(links, slot, DECODING)
     slots[own + WHOLE], slots[own + PART] = after(state[r + TOKEN_WHOLE], state[r + TOKEN_PART], slots[own + LEFT])
@@ -270,7 +256,7 @@ def decode(slots, links, state, counts, r, q, slot):  # type: ignore[no-untyped-
 @inner
 def admit(slots, links, state, counts, r, q, slot):  # type: ignore[no-untyped-def]
     """Let a request whose prompt is done decode."""
-    own = slot * SLOT
+    own = (slot & MOST) * SLOT
     if np.isnan(slots[own + FIRST_TOKEN]):
         slots[own + FIRST_TOKEN] = state[r + AT]
     # From here on its time in decode is counted from its first token.
@@ -284,7 +270,7 @@ def admit(slots, links, state, counts, r, q, slot):  # type: ignore[no-untyped-d
 @inner
 def begin(slots, links, state, counts, r, q, slot):  # type: ignore[no-untyped-def]
     """Begin a prompt on a replica; a slot of the batch is its own from here on."""
-    own = slot * SLOT
+    own = (slot & MOST) * SLOT
     if np.isnan(slots[own + PREFILL_START]):
         slots[own + PREFILL_START] = state[r + AT]
     slots[own + DEADLINE] = np.inf
@@ -310,7 +296,7 @@ def let_in(slots, links, state, counts, r, q):  # type: ignore[no-untyped-def]
     line, now = q + LINE, state[r + AT]
     while not is_empty(counts, line):
         slot = head(counts, line)
-        if slots[slot * SLOT + DEADLINE] <= now:
+        if slots[(slot & MOST) * SLOT + DEADLINE] <= now:
             pop(links, counts, line, slot)
             lost(slots, links, state, counts, r, q, slot)
         elif has_room(links, state, counts, r, q, slot):
@@ -326,8 +312,8 @@ def let_in(slots, links, state, counts, r, q):  # type: ignore[no-untyped-def]
 @apart
 def lost(slots, links, state, counts, r, q, slot):  # type: ignore[no-untyped-def]
     """Count out a request that gave up, at its deadline: the area since then was not its."""
-    now, entered = state[r + AT], slots[slot * SLOT + ENTERED]
-    at = max(slots[slot * SLOT + DEADLINE], entered)
+    now, entered = state[r + AT], slots[(slot & MOST) * SLOT + ENTERED]
+    at = max(slots[(slot & MOST) * SLOT + DEADLINE], entered)
     if counts[COLOCATED] != 0:
         counts[q + PROMPTING] -= 1
         state[r + PROMPT_AREA] -= now - at
@@ -343,7 +329,7 @@ def lost(slots, links, state, counts, r, q, slot):  # type: ignore[no-untyped-de
 def join(slots, links, state, counts, r, q, slot, now):  # type: ignore[no-untyped-def]
     """Take a request in: with its prompt, or when its prompt is done."""
     settle(state, counts, r, q, now)
-    own, line, now = slot * SLOT, q + LINE, state[r + AT]
+    own, line, now = (slot & MOST) * SLOT, q + LINE, state[r + AT]
     slots[own + ENTERED] = now
     if counts[COLOCATED] != 0:
         stage(links, slot, PROMPT)
@@ -369,7 +355,7 @@ def join(slots, links, state, counts, r, q, slot, now):  # type: ignore[no-untyp
 def end_prompt(slots, links, state, counts, r, q):  # type: ignore[no-untyped-def]
     """The first of the prompts is done: its sequence decodes on the same replica."""
     now, slot = state[r + AT], int(state[heap_of(counts, q) + 2])
-    own = slot * SLOT
+    own = (slot & MOST) * SLOT
     pop_prompt(slots, state, counts, q)
     counts[q + PROMPTING] -= 1
     state[r + PROMPT_TIME] += now - slots[own + ENTERED]
@@ -387,7 +373,7 @@ def end_prompt(slots, links, state, counts, r, q):  # type: ignore[no-untyped-de
 @inner
 def leave(slots, links, state, counts, r, q, slot):  # type: ignore[no-untyped-def]
     """Count a sequence out of its replica."""
-    own = slot * SLOT
+    own = (slot & MOST) * SLOT
     crowd.remove(state, counts, r, q, *load_of(slots, links, state, slot))
     counts[q + INSIDE] -= 1
     state[r + DECODE_TIME] += state[r + AT] - slots[own + FIRST_TOKEN]
@@ -423,7 +409,7 @@ def ring(slots, links, state, counts, r, q):  # type: ignore[no-untyped-def]
     if state[r + TOKEN_DUE] <= due:
         first = int(counts[q + DUE])
         tokens = tokens_left(slots, state, r, first)
-        whole, part = slots[first * SLOT + WHOLE], slots[first * SLOT + PART]
+        whole, part = slots[(first & MOST) * SLOT + WHOLE], slots[(first & MOST) * SLOT + PART]
         state[r + TOKEN_WHOLE], state[r + TOKEN_PART] = whole, part
     else:
         tokens = tokens_in(state, counts, r, q, span)
@@ -432,11 +418,11 @@ def ring(slots, links, state, counts, r, q):  # type: ignore[no-untyped-def]
         end_prompts(slots, links, state, counts, r, q, prompt_whole, prompt_part)
     while counts[q + DUE] != NOBODY:
         slot = int(counts[q + DUE])
-        if slots[slot * SLOT + WHOLE] != whole or slots[slot * SLOT + PART] != part:
+        if slots[(slot & MOST) * SLOT + WHOLE] != whole or slots[(slot & MOST) * SLOT + PART] != part:
             break
         counts[q + DUE], state[r + BUCKET], counts[q + LATER] = take(
             slots, links, counts, q + LINE + LINES, counts[WHEEL_BUCKETS], counts[FINENESS],
-            slot, int(state[r + BUCKET]), int(counts[q + LATER]),
+            slot, int(state[r + BUCKET]), int(counts[q + LATER]), AHEAD_OF_MANY,
         )  # fmt: skip
         leave(slots, links, state, counts, r, q, slot)
         serve(slots, links, state, counts, slot, state[r + AT])
@@ -471,7 +457,7 @@ def is_earlier(slots, state, one, other):  # type: ignore[no-untyped-def]
         return state[one] < state[other]
     if state[one + 1] != state[other + 1]:
         return state[one + 1] < state[other + 1]
-    return slots[int(state[one + 2]) * SLOT + REQUEST] < slots[int(state[other + 2]) * SLOT + REQUEST]
+    return slots[(int(state[one + 2]) & MOST) * SLOT + REQUEST] < slots[(int(state[other + 2]) & MOST) * SLOT + REQUEST]
 
 
 @inner
@@ -513,52 +499,10 @@ def pop_prompt(slots, state, counts, q):  # type: ignore[no-untyped-def]
         place, child = child, 2 * child + 1
 
 
-# --- The tournament ---------------------------------------------------------------------------------------------------
-
-
-@inner
-def enter_tournament(state, counts, number, due):  # type: ignore[no-untyped-def]
-    """Enter a replica with the time of its next event."""
-    first, tree = counts[REPLICAS] + ARMED, counts[TREE]
-    state[first + number * REPLICA_ROW] = due
-    node = (counts[LEAVES] + number) >> 1
-    while node > 0:
-        left, right = counts[tree + 2 * node], counts[tree + 2 * node + 1]
-        left_wins = state[first + left * REPLICA_ROW] <= state[first + right * REPLICA_ROW]
-        counts[tree + node] = left if left_wins else right
-        node >>= 1
-
-
 @inner
 def next_due(state, r):  # type: ignore[no-untyped-def]
     """When something of a replica is due next."""
     return min(state[r + PROMPT_DUE], state[r + TOKEN_DUE])
-
-
-@inner
-def chosen(slots, state, counts, slot):  # type: ignore[no-untyped-def]
-    """Number of the replica that a request is sent to."""
-    number = 0
-    if counts[ROUTING] == ROUND_ROBIN:
-        counts[TURN] = (counts[TURN] + 1) % max(counts[ON], 1)
-        number = int(counts[TURN])
-    elif counts[ROUTING] == POWER_OF_TWO:
-        number = shorter_of_two(slots, state, counts, slot)
-    return number
-
-
-@inner
-def shorter_of_two(slots, state, counts, slot):  # type: ignore[no-untyped-def]
-    """Of two replicas that the request's numbers choose, the one with fewer requests."""
-    on = max(counts[ON], 1)
-    key_0 = np.uint64(state[ROUTING_KEY]) << np.uint64(32) | np.uint64(state[ROUTING_KEY + 1])
-    key_1 = np.uint64(state[ROUTING_KEY + 2]) << np.uint64(32) | np.uint64(state[ROUTING_KEY + 3])
-    one, two = uniform_pair(key_0, key_1, int(slots[slot * SLOT + REQUEST]))
-    first, second = int(one * on), int(two * on)
-    _, p = row_of(counts, first)
-    _, q = row_of(counts, second)
-    at_first, at_second = counts[p + INSIDE] + counts[p + PROMPTING], counts[q + INSIDE] + counts[q + PROMPTING]
-    return first if at_first <= at_second else second
 
 
 # --- What the day calls -----------------------------------------------------------------------------------------------
@@ -577,31 +521,35 @@ def advance(slots, links, state, counts, until, queue, which, n):  # type: ignor
     queue : ndarray, shape (2, m, 2)
         At place `which` times and slots of `n` requests that come before, in order.
     """
-    winner = counts[TREE] + 1
     i = 0
-    is_pool = counts[COLOCATED] == 0 and counts[ROUTING] == POOLED and state[SHARE] == 1
+    is_plain = counts[COLOCATED] == 0 and state[SHARE] == 1
+    draw_choices(slots, state, counts, queue, which, n)
     while True:
-        number = int(counts[winner])
-        r, q = row_of(counts, number)
-        if is_pool and is_empty(counts, q + LINE):
-            i = pool.advance(slots, links, state, counts, r, q, until, queue, which, i, n)
-        armed = state[r + ARMED]
+        if is_plain and counts[ROUTING] == POOLED:
+            r, q = row_of(counts, 0)
+            if is_empty(counts, q + LINE):
+                i = pool.advance(slots, links, state, counts, r, q, until, queue, which, i, n)
+        elif is_plain:
+            i = plain.advance(slots, links, state, counts, until, queue, which, i, n)
+        number, armed = winner(state, counts)
         arrival = queue[which, i, 0] if i < n else np.inf
         if armed <= arrival:
             if armed >= until:
                 break
+            r, q = row_of(counts, number)
             if next_due(state, r) <= armed:
                 ring(slots, links, state, counts, r, q)
-            enter_tournament(state, counts, number, next_due(state, r))
         else:
             slot = int(queue[which, i, 1])
+            number = chosen(counts, queue, which, i)
+            counts[TURN] = number
             i += 1
-            number = chosen(slots, state, counts, slot)
-            links[slot * LINK + REPLICA] = number
+            links[(slot & MOST) * LINK + REPLICA] = number
             r, q = row_of(counts, number)
             join(slots, links, state, counts, r, q, slot, arrival)
-            if next_due(state, r) < state[r + ARMED]:
-                enter_tournament(state, counts, number, next_due(state, r))
+            if next_due(state, r) >= entered_with(state, counts, number):
+                continue
+        enter_tournament(state, counts, number, next_due(state, r))
 
 
 @apart
@@ -634,7 +582,7 @@ def close(slots, links, state, counts, now):  # type: ignore[no-untyped-def]
         r, q = row_of(counts, number)
         gone = clear(slots, links, counts, q + LINE, now)
         while gone != NOBODY:
-            following = int(links[gone * LINK + AFTER])
+            following = int(links[(gone & MOST) * LINK + AFTER])
             lost(slots, links, state, counts, r, q, gone)
             gone = following
 
@@ -652,10 +600,12 @@ def interrupt(slots, links, state, counts, now, hit, again):  # type: ignore[no-
     """
     settle_all(state, counts, now)
     for slot in hit:
-        r, q = row_of(counts, links[slot * LINK + REPLICA])
+        r, q = row_of(counts, links[(slot & MOST) * LINK + REPLICA])
         left = max(tokens_left(slots, state, r, slot), 0.0)
-        slots[slot * SLOT + PREFILL] += (slots[slot * SLOT + LEFT] - left) * weight_of(links, state, slot, INPUT_WEIGHT)
-        slots[slot * SLOT + LEFT] = left
+        slots[(slot & MOST) * SLOT + PREFILL] += (slots[(slot & MOST) * SLOT + LEFT] - left) * weight_of(
+            links, state, slot, INPUT_WEIGHT
+        )
+        slots[(slot & MOST) * SLOT + LEFT] = left
         leave(slots, links, state, counts, r, q, slot)
         stage(links, slot, PROMPT)
     for number in range(counts[N_REPLICAS]):
@@ -676,14 +626,14 @@ def take_out(slots, links, state, counts, r, q, again):  # type: ignore[no-untyp
         if place >= first:
             counts[place] = NOBODY
         while slot != NOBODY:
-            following = int(links[slot * LINK + AFTER])
+            following = int(links[(slot & MOST) * LINK + AFTER])
             if not again[slot]:
-                links[slot * LINK + AFTER] = stay
+                links[(slot & MOST) * LINK + AFTER] = stay
                 stay = slot
             slot = following
     due, bucket, later = NOBODY, 0, 0
     while stay != NOBODY:
-        following = int(links[stay * LINK + AFTER])
+        following = int(links[(stay & MOST) * LINK + AFTER])
         due, bucket, later = put(slots, links, counts, first, size, counts[FINENESS], due, bucket, later, stay)
         stay = following
     counts[q + DUE], state[r + BUCKET], counts[q + LATER] = due, bucket, later

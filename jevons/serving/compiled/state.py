@@ -23,6 +23,8 @@ from jevons.randomness import Floats
 
 Counts = npt.NDArray[np.int32]
 NOBODY = -1
+#: `place & MOST` is a place that is known not to be negative: to others numba adds the length of the array if they are.
+MOST = (1 << 31) - 1
 
 # --- slots: a row is two lines of the cache; all that is read when a request leaves is in the first. -------------------
 
@@ -73,8 +75,8 @@ LANES_ROW = 8
     AT, TOKEN_WHOLE, TOKEN_PART, PROMPT_WHOLE, PROMPT_PART, PROMPT_AREA, PROMPT_TIME, DECODE_AREA, DECODE_TIME, BUSY_S,
     STEP_S, PROMPT_SPEED, TOKEN_SPEED, PROMPT_DUE, TOKEN_DUE, NODES, MASS, CONTEXT_SUM, FELT_NUMBER, FELT_MASS,
     FELT_CONTEXT, AVERAGING_S, EXPECTED_TOKENS, EXPECTED_PROMPTS, SERVED, SERVED_CONTEXT, PREFILLED, PROMPT_MASS,
-    PLAIN_STEP_S, BUCKET, ARMED,
-) = range(31)  # fmt: skip
+    PLAIN_STEP_S, BUCKET,
+) = range(30)  # fmt: skip
 REPLICA_ROW = 32
 
 #: A prompt in work: whole and fraction of its end, its slot.  A replica's are a heap.
@@ -97,8 +99,8 @@ RECORD_ROW = 4
 (
     N_FREE, COLOCATED, ROUTING, KEEPS_RECORDS, FINENESS, WARM_UP, HOURS, N_STREAMS, N_REPLICAS, ON, TURN, LEAVES,
     PROMPT_ROOM, LANES, REPLICAS, PROMPTS, CELLS, RECORDS, LANE_COUNTS, LANE_WHEEL, LANE_BUCKETS, REPLICA_COUNTS,
-    REPLICA_COUNTS_ROW, WHEEL_BUCKETS, TREE, TTFT_BINS, TPOT_BINS, FIRST_FREE,
-) = range(28)  # fmt: skip
+    REPLICA_COUNTS_ROW, WHEEL_BUCKETS, TREE, TTFT_BINS, TPOT_BINS, FIRST_FREE, TREE_TIMES,
+) = range(29)  # fmt: skip
 NUMBERS = 32
 POOLED, ROUND_ROBIN, POWER_OF_TWO = range(3)
 
@@ -234,6 +236,7 @@ def memory_of(size: Size) -> Memory:
         (PROMPTS, size.replicas * size.prompts * PROMPT_ROW),
         (CELLS, size.cells * CELL_ROW),
         (RECORDS, records * RECORD_ROW),
+        (TREE_TIMES, 2 * leaves),
     )
     counts_at = _places(
         NUMBERS,
@@ -244,7 +247,8 @@ def memory_of(size: Size) -> Memory:
         (TTFT_BINS, histograms * BINS),
         (TPOT_BINS, histograms * BINS),
     )
-    state, counts = zeros(state_at.pop(NOBODY)), np.zeros(counts_at.pop(NOBODY), dtype=np.int32)
+    state = zeros(state_at.pop(NOBODY))
+    counts = zeros((counts_at.pop(NOBODY) + 1) // 2).view(np.int32)
     for name, place in (state_at | counts_at).items():
         counts[name] = place
     counts[[FIRST_FREE, N_STREAMS, N_REPLICAS, ON, LEAVES]] = NOBODY, size.streams, size.replicas, 1, leaves
@@ -260,7 +264,8 @@ def memory_of(size: Size) -> Memory:
     slots = zeros(size.slots * SLOT)
     memory = Memory(slots, slots.view(np.int32), state, counts)
     memory.free(0)
-    memory.part(REPLICAS, size.replicas, REPLICA_ROW)[:, [PROMPT_DUE, TOKEN_DUE, ARMED, STEP_S, AVERAGING_S]] = np.inf
+    memory.part(REPLICAS, size.replicas, REPLICA_ROW)[:, [PROMPT_DUE, TOKEN_DUE, STEP_S, AVERAGING_S]] = np.inf
+    state[counts[TREE_TIMES] :] = np.inf
     memory.part(RECORDS, records, RECORD_ROW)[:, :3] = np.nan
     return memory
 

@@ -12,12 +12,13 @@ with it: the first slot of the bucket that is next (`due`), the number of that b
 from __future__ import annotations
 
 from jevons.serving.compiled.jit import apart, inner, prefetch
-from jevons.serving.compiled.state import AFTER, LINK, NOBODY, PART, REQUEST, SLOT, WHOLE
+from jevons.serving.compiled.state import AFTER, LINK, MOST, NOBODY, PART, REQUEST, SLOT, WHOLE
 
 #: Fineness that says: the whole number is the bucket.
 WHOLE_IS_BUCKET = 99
-#: Buckets between the one that is opened and the one whose rows are asked for.
-AHEAD = 8
+#: Buckets between the one that is opened and the one whose rows are asked for, of a single wheel and of one of many: so
+#: many that rows come in time, so few that they are still there.
+AHEAD, AHEAD_OF_MANY = 8, 2
 
 
 @inner
@@ -33,83 +34,86 @@ def bucket_of(whole, part, fineness):  # type: ignore[no-untyped-def]
 @inner
 def sorted_in(slots, links, due, slot):  # type: ignore[no-untyped-def]
     """Hang a slot on a list in the order of times, then of requests; the first of the list."""
-    own = slot * SLOT
-    whole, part, request = slots[own + WHOLE], slots[own + PART], slots[own + REQUEST]
+    own = (slot & MOST) * SLOT
+    whole, part = slots[own + WHOLE], slots[own + PART]
     before, now = NOBODY, due
     while now != NOBODY:
-        other = now * SLOT
+        other = (now & MOST) * SLOT
         if slots[other + WHOLE] > whole:
             break
         if slots[other + WHOLE] == whole:
             at = slots[other + PART]
-            if at > part or (at == part and slots[other + REQUEST] > request):
+            if at > part or (at == part and slots[other + REQUEST] > slots[own + REQUEST]):
                 break
-        before, now = now, int(links[now * LINK + AFTER])
-    links[slot * LINK + AFTER] = now
+        before, now = now, int(links[(now & MOST) * LINK + AFTER])
+    links[(slot & MOST) * LINK + AFTER] = now
     if before == NOBODY:
         due = slot
     else:
-        links[before * LINK + AFTER] = slot
+        links[(before & MOST) * LINK + AFTER] = slot
     return due
 
 
 @inner
 def put(slots, links, counts, first, size, fineness, due, bucket, later, slot):  # type: ignore[no-untyped-def]
     """Put a slot in; the three numbers of the wheel."""
-    own = bucket_of(slots[slot * SLOT + WHOLE], slots[slot * SLOT + PART], fineness)
+    own = bucket_of(slots[(slot & MOST) * SLOT + WHOLE], slots[(slot & MOST) * SLOT + PART], fineness)
     if due == NOBODY:
-        links[slot * LINK + AFTER] = NOBODY
+        links[(slot & MOST) * LINK + AFTER] = NOBODY
         due, bucket = slot, own
     elif own > bucket:
-        place = first + (own & (size - 1))
-        links[slot * LINK + AFTER] = counts[place]
+        place = first + (own & (size - 1) & MOST)
+        links[(slot & MOST) * LINK + AFTER] = counts[place]
         counts[place] = slot
         later += 1
     elif own == bucket:
         due = sorted_in(slots, links, due, slot)
     else:
         # It leaves before the bucket that was next: that one waits again.
-        place = first + (bucket & (size - 1))
+        place = first + (bucket & (size - 1) & MOST)
         while due != NOBODY:
-            following = int(links[due * LINK + AFTER])
-            links[due * LINK + AFTER] = counts[place]
+            following = int(links[(due & MOST) * LINK + AFTER])
+            links[(due & MOST) * LINK + AFTER] = counts[place]
             counts[place] = due
             later += 1
             due = following
-        links[slot * LINK + AFTER] = NOBODY
+        links[(slot & MOST) * LINK + AFTER] = NOBODY
         due, bucket = slot, own
     return due, bucket, later
 
 
 @inner
-def ask(slots, links, counts, first, size, bucket):  # type: ignore[no-untyped-def]
+def ask(slots, links, counts, first, size, bucket, ahead):  # type: ignore[no-untyped-def]
     """Ask for the rows of those whose bucket comes soon, the first on it and then the next: they left the cache long ago."""
-    prefetch(slots, int(counts[first + ((bucket + AHEAD) & (size - 1))]) * SLOT)
-    near = int(counts[first + ((bucket + AHEAD // 2) & (size - 1))])
+    prefetch(slots, int(counts[first + ((bucket + ahead) & (size - 1))]) * SLOT)
+    near = int(counts[first + ((bucket + ahead // 2) & (size - 1) & MOST)])
     if near != NOBODY:
-        prefetch(slots, int(links[near * LINK + AFTER]) * SLOT)
+        prefetch(slots, (int(links[(near & MOST) * LINK + AFTER]) & MOST) * SLOT)
 
 
 @inner
-def take(slots, links, counts, first, size, fineness, due, bucket, later):  # type: ignore[no-untyped-def]
+def take(slots, links, counts, first, size, fineness, due, bucket, later, ahead):  # type: ignore[no-untyped-def]
     """Take the first slot out, and if it was the last of its bucket sort the next; the three numbers of the wheel."""
-    due = int(links[due * LINK + AFTER])
+    due = int(links[(due & MOST) * LINK + AFTER])
     steps = 0
     while due == NOBODY and later > 0:
         bucket += 1
         steps += 1
-        ask(slots, links, counts, first, size, bucket)
-        place = first + (bucket & (size - 1))
+        ask(slots, links, counts, first, size, bucket, ahead)
+        place = first + (bucket & (size - 1) & MOST)
         slot = int(counts[place])
         if slot != NOBODY:
             counts[place] = NOBODY
             while slot != NOBODY:
-                following = int(links[slot * LINK + AFTER])
-                if bucket_of(slots[slot * SLOT + WHOLE], slots[slot * SLOT + PART], fineness) == bucket:
+                following = int(links[(slot & MOST) * LINK + AFTER])
+                if (
+                    bucket_of(slots[(slot & MOST) * SLOT + WHOLE], slots[(slot & MOST) * SLOT + PART], fineness)
+                    == bucket
+                ):
                     due = sorted_in(slots, links, due, slot)
                     later -= 1
                 else:
-                    links[slot * LINK + AFTER] = counts[place]
+                    links[(slot & MOST) * LINK + AFTER] = counts[place]
                     counts[place] = slot
                 slot = following
         if steps > size and due == NOBODY:
@@ -126,8 +130,8 @@ def first_bucket(slots, links, counts, first, size, fineness):  # type: ignore[n
     for place in range(first, first + size):
         slot = int(counts[place])
         while slot != NOBODY:
-            own = bucket_of(slots[slot * SLOT + WHOLE], slots[slot * SLOT + PART], fineness)
+            own = bucket_of(slots[(slot & MOST) * SLOT + WHOLE], slots[(slot & MOST) * SLOT + PART], fineness)
             if lowest == -1 or own < lowest:
                 lowest = own
-            slot = int(links[slot * LINK + AFTER])
+            slot = int(links[(slot & MOST) * LINK + AFTER])
     return lowest
