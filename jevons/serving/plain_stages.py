@@ -1,16 +1,15 @@
-"""The stages of `disaggregated`, pooled, in two loops over lists: many requests between two events of the control plane.
+"""The stages of `disaggregated`, pooled, in two loops over lists: all requests between two events of the control plane.
 
 No event stands for a request here.  Prompts go before, as nothing comes back from decode to prefill until the control
-plane sends it; then sequences join in the order in which their prompts ended.  What can be summed up afterwards is left to
-numpy.  State is taken from the stages and given back to them, so that they can go on from there one event at a time.
+plane sends it; then sequences join in the order in which their prompts ended.  What can be summed up afterwards is left
+to numpy.  State is taken from the stages and given back to them, so that they can go on one event at a time.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass, field
-from heapq import heapify, heappop, heappush
-from math import exp, inf
+from heapq import heappop, heappush, heapreplace
+from math import exp, inf, nan
 
 import numpy as np
 
@@ -37,12 +36,10 @@ from jevons.serving.timers import Order
 Indices = list[int]
 
 
-@dataclass(slots=True)
-class Happened:
-    """Columns of the table to whom something happened, and when."""
-
-    who: Indices = field(default_factory=list)
-    at: list[float] = field(default_factory=list)
+#: When a prompt ends, the number of its start, and the column of its request.
+Ending = tuple[float, int, int]
+#: Column of no request.
+NOBODY = -1
 
 
 def serve_pooled(
@@ -83,11 +80,11 @@ def serve_pooled(
 
 def _count(ledger: OpenLedger, numbers: Numbers, table: Floats, lanes: Lanes, batch: Batch) -> None:
     """Count those who have left."""
-    left = np.array(batch.departed.who, dtype=np.int64)
+    left = np.flatnonzero(~np.isnan(batch.departed))
     lost = np.array(lanes.lost + batch.lost, dtype=np.int64)
     ledger.served += len(left)
     ledger.gave_up += len(lost)
-    ledger.counted.serve(numbers[left], table[:, left], np.array(batch.departed.at))
+    ledger.counted.serve(numbers[left], table[:, left], batch.departed[left])
     if len(lost):
         ledger.counted.lose(numbers[lost], table[:, lost])
 
@@ -105,13 +102,15 @@ class Lanes:
     def __init__(self, stage: Prefill, clock: PlainClock, place: dict[int, int]) -> None:
         self.stage = stage
         self.start_s = stage.at
-        #: (end, number of its start, column) of those in the lanes.
-        self.busy = [(timer.time, timer.turn, place[timer.number]) for timer in clock.cleared()]
-        heapify(self.busy)
+        #: A heap, as it is in order.
+        self.busy = [(timer.time, turn, place[timer.number]) for turn, timer in enumerate(sorted(clock.cleared()))]
         self.interactive = deque(place[number] for number in stage.line.interactive)
         self.batch = deque(place[number] for number in stage.line.batch)
         self.before = self.who()
-        self.started, self.ended = Happened(), Happened()
+        #: When the prompt of each column began in this time, NaN if it did not.
+        self.started = np.empty(0)
+        #: Prompts that ended, in order.
+        self.ended: list[Ending] = []
         self.lost: Indices = []
 
     def who(self) -> Indices:
@@ -123,58 +122,59 @@ class Lanes:
         stage, busy, interactive, batch = self.stage, self.busy, self.interactive, self.batch
         service = (table[PREFILL] * stage.lane_s_per_token * stage.slowness).tolist()
         deadline, goes_first = table[DEADLINE].tolist(), table[INTERACTIVE].tolist()
-        start, start_at = self.started.who.append, self.started.at.append
-        end, end_at = self.ended.who.append, self.ended.at.append
-        lanes, nodes, at, busy_s, turn = stage.lanes, stage.nodes, self.start_s, 0.0, -len(service) - 1
-        is_whole, n = stage.share == 1, len(busy)
-        waiting = len(interactive) + len(batch)
-        # After the last arrival comes one that never does.
-        for index, now in enumerate([*table[ARRIVAL, came:].tolist(), inf], came):
+        started, end = [nan] * len(service), self.ended.append
+        lanes, nodes, at, busy_s, turn = stage.lanes, stage.nodes, self.start_s, 0.0, len(busy)
+        n, waiting = len(busy), len(interactive) + len(batch)
+        # After the last arrival comes the end.
+        for index, now in enumerate([*table[ARRIVAL, came:].tolist(), until], came):
             while n and (due := busy[0][0]) <= now and due < until:
-                if is_whole:
-                    busy_s += (n if n < nodes else nodes) * (due - at)
-                    at = due
-                other = heappop(busy)[2]
-                end(other)
-                end_at(due)
-                n -= 1
-                while waiting and n < lanes:
-                    other = interactive.popleft() if interactive else batch.popleft()
+                busy_s += (n if n < nodes else nodes) * (due - at)
+                at = due
+                end(busy[0])
+                free, is_taken = lanes - n + 1, False
+                while waiting and free > 0:
+                    other = (interactive or batch).popleft()
                     waiting -= 1
-                    if deadline[other] > due:
-                        heappush(busy, (due + service[other], turn, other))
-                        turn += 1
-                        n += 1
-                        start(other)
-                        start_at(due)
-                    else:
+                    if deadline[other] <= due:
                         self.lost.append(other)
-            if now == inf:
+                        continue
+                    started[other] = due
+                    free -= 1
+                    if is_taken:
+                        heappush(busy, (due + service[other], turn, other))
+                        n += 1
+                    else:
+                        heapreplace(busy, (due + service[other], turn, other))
+                        is_taken = True
+                    turn += 1
+                if not is_taken:
+                    heappop(busy)
+                    n -= 1
+            busy_s += (n if n < nodes else nodes) * (now - at)
+            at = now
+            if index == len(service):
                 break
-            if is_whole:
-                busy_s += (n if n < nodes else nodes) * (now - at)
-                at = now
             if n < lanes and not waiting:
+                started[index] = now
                 heappush(busy, (now + service[index], turn, index))
                 turn += 1
                 n += 1
-                start(index)
-                start_at(now)
             else:
                 (interactive if goes_first[index] else batch).append(index)
                 waiting += 1
-        if is_whole:
-            stage.busy_node_s += busy_s + min(n, nodes) * (until - at)
-        else:
-            stage.busy_node_s += min(stage.expected_busy, nodes) * (until - self.start_s)
+        if stage.share < 1:
+            # A thinned cell holds too few requests to count busy lanes by.
+            busy_s = min(stage.expected_busy, nodes) * (until - self.start_s)
+        stage.busy_node_s += busy_s
+        self.started = np.array(started)
 
     def account(self, table: Floats, came: int, until: float) -> None:
         """Write down begins of prompts, and add up the time spent here and the area under the number."""
         _set_first_time(table[PREFILL_START], self.started)
-        ended, lost = np.array(self.ended.who, dtype=np.int64), np.array(self.lost, dtype=np.int64)
+        ended, lost = np.array([index for *_, index in self.ended], dtype=np.int64), np.array(self.lost, dtype=np.int64)
         entered, gave_up = table[ENTERED], np.maximum(table[DEADLINE, lost], table[ENTERED, lost])
         left = np.full(table.shape[1], until)
-        left[ended], left[lost] = self.ended.at, gave_up
+        left[ended], left[lost] = [due for due, *_ in self.ended], gave_up
         tally = self.stage.tally
         here = np.concatenate([np.array(self.before, dtype=np.int64), np.arange(came, table.shape[1])])
         tally.area_s += float((left[here] - np.maximum(entered[here], self.start_s)).sum())
@@ -201,223 +201,168 @@ class Batch:
         self.interactive = deque(place[number] for number in stage.line.interactive)
         self.batch = deque(place[number] for number in stage.line.batch)
         self.before = self.who()
-        self.admitted, self.departed = Happened(), Happened()
+        #: When each column was let in, and left, in this time; NaN if it was not or did not.
+        self.admitted = self.departed = np.empty(0)
         self.lost: Indices = []
-        self.left_before = self._work_left()
+        self.left_before = self._tokens_left()
 
     def who(self) -> Indices:
         """Columns of those who are here."""
         return [*(index for *_, index in self.active), *self.interactive, *self.batch]
 
-    def _work_left(self) -> tuple[Indices, Floats]:
+    def _tokens_left(self) -> tuple[Indices, Floats]:
         """Sequences, and the tokens that each has still to get."""
         clock = self.stage.clock
         left = [(whole - clock.whole) + (part - clock.part) for whole, part, _ in self.active]
         return [index for *_, index in self.active], np.array(left)
 
-    def advance(self, table: Floats, joined: Happened, until: float) -> None:
+    def advance(self, table: Floats, joined: list[Ending], until: float) -> None:
         """Let sequences join, and those leave that have got their last token before a time."""
         stage, crowd, active = self.stage, self.stage.crowd, self.active
         interactive, batch = self.interactive, self.batch
         weights, contexts, lefts = table[WEIGHT].tolist(), table[CONTEXT].tolist(), table[LEFT].tolist()
         deadline, goes_first = table[DEADLINE].tolist(), table[INTERACTIVE].tolist()
-        admit, admit_at = self.admitted.who.append, self.admitted.at.append
-        depart, depart_at = self.departed.who.append, self.departed.at.append
+        admitted, departed = [nan] * len(weights), [nan] * len(weights)
         law, nodes, share, is_whole = crowd.law, stage.nodes, crowd.share, not crowd.thinned
         base_s, per_sequence_s, per_kv_token_s = law.base_s, law.per_sequence_s, law.per_kv_token_s
         slots = stage.max_batch * nodes
-        room, own_slots = slots * ROUNDING, share * slots
-        whole, part, at, step = float(stage.clock.whole), stage.clock.part, self.start_s, stage.step_s
+        sure_room = slots * ROUNDING if is_whole else -inf
         n, mass, context, waiting = len(active), crowd.mass, crowd.context, len(interactive) + len(batch)
-        felt_n, felt_mass, felt_context, averaging_s = (
-            crowd.felt_number, crowd.felt_mass, crowd.felt_context, crowd.averaging_s,
-        )  # fmt: skip
-        busy_s = 0.0
-        due = inf
-        if n and nodes > 0:
-            due = at + ((active[0][0] - whole) + (active[0][1] - part)) * step
+        felt_n, felt_mass, felt_context = crowd.felt_number, crowd.felt_mass, crowd.felt_context
+        whole, part, at, step, busy_s = float(stage.clock.whole), stage.clock.part, self.start_s, stage.step_s, 0.0
+        due = at + ((active[0][0] - whole) + (active[0][1] - part)) * step if n and nodes > 0 else inf
+
+        def has_room(weight: float, mass: float, n: int, felt_mass: float) -> bool:
+            if is_whole:
+                return not n and slots > 0
+            left = 1 - felt_mass / slots if slots > 0 else 0.0
+            return mass + weight <= share * slots + ROOM_FOR_NOISE * (share * slots + weight) * left
+
+        coming = iter(joined)
         # After the last that joins comes the end.
-        for now, index in zip([*joined.at, until], [*joined.who, -1], strict=True):
-            while due <= now and due < until:
-                # Pass time.
-                span = due - at
-                if is_whole:
-                    busy_s += (n if n < nodes else nodes) * span
-                else:
-                    busy_s += (felt_n if felt_n < nodes else nodes) * span
-                    keep = exp(-span / averaging_s)
-                    new = (1 - keep) / share
-                    felt_n = keep * felt_n + new * n
-                    felt_mass = keep * felt_mass + new * mass
-                    felt_context = keep * felt_context + new * context
-                at = due
-                # Who is due leaves.
+        end = (until, 0, NOBODY)
+        time, _, index = next(coming, end)
+        while True:
+            is_leaving = due <= time and due < until
+            now = due if is_leaving else time
+            span = now - at
+            at = now
+            if is_whole:
+                busy_s += (n if n < nodes else nodes) * span
+            else:
+                busy_s += (felt_n if felt_n < nodes else nodes) * span
+                keep = exp(-span / crowd.averaging_s)
+                new = (1 - keep) / share
+                felt_n = keep * felt_n + new * n
+                felt_mass = keep * felt_mass + new * mass
+                felt_context = keep * felt_context + new * context
+            if is_leaving:
                 whole, part, other = heappop(active)
-                while True:
-                    depart(other)
-                    depart_at(due)
+                departed[other] = now
+                n -= 1
+                mass -= weights[other]
+                context -= contexts[other]
+                while n and active[0][1] == part and active[0][0] == whole:
+                    other = heappop(active)[2]
+                    departed[other] = now
                     n -= 1
                     mass -= weights[other]
                     context -= contexts[other]
-                    if not n:
-                        break
-                    top = active[0]
-                    if top[1] != part or top[0] != whole:
-                        break
-                    other = heappop(active)[2]
                 if not n:
                     mass = context = whole = part = 0.0
-                while waiting:
-                    line = interactive or batch
-                    other = line[0]
-                    weight = weights[other]
-                    if deadline[other] <= due:
-                        self.lost.append(line.popleft())
-                        waiting -= 1
-                        continue
-                    if not (
-                        (mass + weight <= room or (not n and slots > 0))
-                        if is_whole
-                        else slots > 0
-                        and mass + weight <= own_slots + ROOM_FOR_NOISE * (own_slots + weight) * (1 - felt_mass / slots)
-                    ):
-                        break
-                    line.popleft()
-                    waiting -= 1
-                    admit(other)
-                    admit_at(due)
-                    n += 1
-                    mass += weight
-                    context += contexts[other]
-                    left = lefts[other]
-                    ends = left // 1.0
-                    rest = part + (left - ends)
-                    if rest >= 1.0:
-                        heappush(active, (whole + ends + 1.0, rest - 1.0, other))
-                    else:
-                        heappush(active, (whole + ends, rest, other))
-                # Retime.
-                if n:
-                    if is_whole:
-                        step = base_s + (per_sequence_s * mass + per_kv_token_s * context) / nodes
-                    else:
-                        step = base_s + (per_sequence_s * felt_mass + per_kv_token_s * felt_context) / nodes
-                    top = active[0]
-                    due = at + ((top[0] - whole) + (top[1] - part)) * step
-                else:
-                    due = inf
-            span = now - at
-            if span > 0:
+            else:
                 if n:
                     part += span / step
                     if part >= 1.0:
                         carry = part // 1.0
                         whole += carry
                         part -= carry
-                if is_whole:
-                    busy_s += (n if n < nodes else nodes) * span
-                else:
-                    busy_s += (felt_n if felt_n < nodes else nodes) * span
-                    keep = exp(-span / averaging_s)
-                    new = (1 - keep) / share
-                    felt_n = keep * felt_n + new * n
-                    felt_mass = keep * felt_mass + new * mass
-                    felt_context = keep * felt_context + new * context
-                at = now
-            if index < 0:
-                break
-            weight = weights[index]
-            if waiting or not (
-                (mass + weight <= room or (not n and slots > 0))
-                if is_whole
-                else slots > 0
-                and mass + weight <= own_slots + ROOM_FOR_NOISE * (own_slots + weight) * (1 - felt_mass / slots)
-            ):
-                if deadline[index] <= now:
-                    self.lost.append(index)
-                    continue
-                (interactive if goes_first[index] else batch).append(index)
-                waiting += 1
-                while waiting:
-                    line = interactive or batch
-                    other = line[0]
-                    weight = weights[other]
-                    if deadline[other] <= now:
-                        self.lost.append(line.popleft())
-                        waiting -= 1
-                        continue
-                    if not (
-                        (mass + weight <= room or (not n and slots > 0))
-                        if is_whole
-                        else slots > 0
-                        and mass + weight <= own_slots + ROOM_FOR_NOISE * (own_slots + weight) * (1 - felt_mass / slots)
-                    ):
-                        break
-                    line.popleft()
-                    waiting -= 1
-                    admit(other)
-                    admit_at(now)
+                if index == NOBODY:
+                    break
+                weight = weights[index]
+                if not waiting and (mass + weight <= sure_room or has_room(weight, mass, n, felt_mass)):
+                    admitted[index] = now
                     n += 1
                     mass += weight
-                    context += contexts[other]
-                    left = lefts[other]
-                    ends = left // 1.0
-                    rest = part + (left - ends)
+                    context += contexts[index]
+                    left = lefts[index]
+                    tokens = left // 1.0
+                    rest = part + (left - tokens)
                     if rest >= 1.0:
-                        heappush(active, (whole + ends + 1.0, rest - 1.0, other))
-                    else:
-                        heappush(active, (whole + ends, rest, other))
-            else:
-                admit(index)
-                admit_at(now)
+                        tokens += 1.0
+                        rest -= 1.0
+                    heappush(active, (whole + tokens, rest, index))
+                elif deadline[index] <= now:
+                    self.lost.append(index)
+                else:
+                    (interactive if goes_first[index] else batch).append(index)
+                    waiting += 1
+                time, _, index = next(coming, end)
+            while waiting:
+                line = interactive or batch
+                other = line[0]
+                weight = weights[other]
+                if deadline[other] <= now:
+                    self.lost.append(line.popleft())
+                    waiting -= 1
+                    continue
+                if mass + weight > sure_room and not has_room(weight, mass, n, felt_mass):
+                    break
+                line.popleft()
+                waiting -= 1
+                admitted[other] = now
                 n += 1
                 mass += weight
-                context += contexts[index]
-                left = lefts[index]
-                ends = left // 1.0
-                rest = part + (left - ends)
+                context += contexts[other]
+                left = lefts[other]
+                tokens = left // 1.0
+                rest = part + (left - tokens)
                 if rest >= 1.0:
-                    heappush(active, (whole + ends + 1.0, rest - 1.0, index))
-                else:
-                    heappush(active, (whole + ends, rest, index))
-            if n and nodes > 0:
-                if is_whole:
-                    step = base_s + (per_sequence_s * mass + per_kv_token_s * context) / nodes
-                else:
-                    step = base_s + (per_sequence_s * felt_mass + per_kv_token_s * felt_context) / nodes
-                top = active[0]
-                due = at + ((top[0] - whole) + (top[1] - part)) * step
+                    tokens += 1.0
+                    rest -= 1.0
+                heappush(active, (whole + tokens, rest, other))
+            if not n or nodes <= 0:
+                due = inf
+                continue
+            if is_whole:
+                step = base_s + (per_sequence_s * mass + per_kv_token_s * context) / nodes
+            else:
+                step = base_s + (per_sequence_s * felt_mass + per_kv_token_s * felt_context) / nodes
+            top = active[0]
+            due = now + ((top[0] - whole) + (top[1] - part)) * step
+        self.admitted, self.departed = np.array(admitted), np.array(departed)
         stage.clock.whole, stage.clock.part = int(whole), part
         stage.at, stage.step_s, stage.busy_node_s = at, step, stage.busy_node_s + busy_s
         crowd.number, crowd.mass, crowd.context = n, mass, context
         if is_whole:
-            crowd.felt_number, crowd.felt_mass, crowd.felt_context = n, mass, context
-        else:
-            crowd.felt_number, crowd.felt_mass, crowd.felt_context = felt_n, felt_mass, felt_context
+            felt_n, felt_mass, felt_context = n, mass, context
+        crowd.felt_number, crowd.felt_mass, crowd.felt_context = felt_n, felt_mass, felt_context
 
-    def account(self, table: Floats, joined: Happened, until: float) -> None:
+    def account(self, table: Floats, joined: list[Ending], until: float) -> None:
         """Write down first tokens, and add up time, area and work done here."""
-        stage, tally, crowd = self.stage, self.stage.tally, self.stage.crowd
-        came, admitted = np.array(joined.who, dtype=np.int64), np.array(self.admitted.who, dtype=np.int64)
-        departed, lost = np.array(self.departed.who, dtype=np.int64), np.array(self.lost, dtype=np.int64)
-        table[ENTERED, came] = joined.at
+        tally = self.stage.tally
+        came, lost = np.array([index for *_, index in joined], dtype=np.int64), np.array(self.lost, dtype=np.int64)
+        departed = np.flatnonzero(~np.isnan(self.departed))
+        table[ENTERED, came] = [due for due, *_ in joined]
         entered, gave_up = table[ENTERED], np.maximum(table[DEADLINE, lost], table[ENTERED, lost])
         left = np.full(table.shape[1], until)
-        left[departed], left[lost] = self.departed.at, gave_up
+        left[departed], left[lost] = self.departed[departed], gave_up
         here = np.concatenate([np.array(self.before, dtype=np.int64), came])
         tally.area_s += float((left[here] - np.maximum(entered[here], self.start_s)).sum())
         tally.time_s += float((left[departed] - entered[departed]).sum() + (gave_up - entered[lost]).sum())
+        self._account_work(table)
+
+    def _account_work(self, table: Floats) -> None:
+        admitted, crowd = np.flatnonzero(~np.isnan(self.admitted)), self.stage.crowd
         _set_first_time(table[FIRST_TOKEN], self.admitted)
         table[DEADLINE, admitted] = inf
-        stage.prefilled_tokens += float(table[PREFILL, admitted].sum()) / crowd.share
+        self.stage.prefilled_tokens += float(table[PREFILL, admitted].sum()) / crowd.share
         # Tokens got: those that were to be got before and by those who were let in, less those still to be got.
-        for tokens, who, sign in (
-            (self.left_before[1], self.left_before[0], 1.0),
-            (table[LEFT, admitted], admitted, 1.0),
-            (self._work_left()[1], self._work_left()[0], -1.0),
-        ):
-            crowd.served_tokens += sign * float((table[WEIGHT, who] * tokens).sum()) / crowd.share
-            crowd.served_context_tokens2 += sign * float((table[CONTEXT, who] * tokens).sum()) / crowd.share
+        before, after = self.left_before, self._tokens_left()
+        who = np.concatenate([np.array(before[0], dtype=np.int64), admitted, np.array(after[0], dtype=np.int64)])
+        tokens = np.concatenate([before[1], table[LEFT, admitted], -after[1]]) / crowd.share
+        crowd.served_tokens += float((table[WEIGHT, who] * tokens).sum())
+        crowd.served_context_tokens2 += float((table[CONTEXT, who] * tokens).sum())
 
     def give_back(self, numbers: Numbers) -> None:
         """Let the stage go on from here."""
@@ -430,7 +375,6 @@ class Batch:
         stage.retime()
 
 
-def _set_first_time(row: Floats, happened: Happened) -> None:
-    """Write times into a row where none stands yet."""
-    who, at = np.array(happened.who, dtype=np.int64), np.array(happened.at)
-    row[who] = np.where(np.isnan(row[who]), at, row[who])
+def _set_first_time(row: Floats, times: Floats) -> None:
+    """Write times, where there are any, into a row where none stands yet."""
+    row[:] = np.where(np.isnan(row), times, row)
