@@ -40,6 +40,8 @@ Indices = list[int]
 Ending = tuple[float, int, int]
 #: Column of no request.
 NOBODY = -1
+#: Weights below this are none.
+LEAST_WEIGHT = 1e-9
 
 
 def serve_pooled(
@@ -71,7 +73,7 @@ def serve_pooled(
     batch.advance(table, lanes.ended, until)
     clock.now = until
     lanes.account(table, came, until)
-    batch.account(table, lanes.ended, until)
+    batch.account(table, lanes.ended_who, lanes.ended_s, until)
     _count(ledger, numbers, table, lanes, batch)
     lanes.give_back(numbers, clock)
     batch.give_back(numbers)
@@ -109,8 +111,10 @@ class Lanes:
         self.before = self.who()
         #: When the prompt of each column began in this time, NaN if it did not.
         self.started = np.empty(0)
-        #: Prompts that ended, in order.
+        self.busy_before = len(self.busy)
+        #: Prompts that ended, in order; and the same as arrays.
         self.ended: list[Ending] = []
+        self.ended_who, self.ended_s = np.empty(0, dtype=np.int64), np.empty(0)
         self.lost: Indices = []
 
     def who(self) -> Indices:
@@ -123,13 +127,10 @@ class Lanes:
         service = (table[PREFILL] * stage.lane_s_per_token * stage.slowness).tolist()
         deadline, goes_first = table[DEADLINE].tolist(), table[INTERACTIVE].tolist()
         started, end = [nan] * len(service), self.ended.append
-        lanes, nodes, at, busy_s, turn = stage.lanes, stage.nodes, self.start_s, 0.0, len(busy)
-        n, waiting = len(busy), len(interactive) + len(batch)
+        lanes, n, turn, waiting = stage.lanes, len(busy), len(busy), len(interactive) + len(batch)
         # After the last arrival comes the end.
         for index, now in enumerate([*table[ARRIVAL, came:].tolist(), until], came):
             while n and (due := busy[0][0]) <= now and due < until:
-                busy_s += (n if n < nodes else nodes) * (due - at)
-                at = due
                 end(busy[0])
                 free, is_taken = lanes - n + 1, False
                 while waiting and free > 0:
@@ -150,8 +151,6 @@ class Lanes:
                 if not is_taken:
                     heappop(busy)
                     n -= 1
-            busy_s += (n if n < nodes else nodes) * (now - at)
-            at = now
             if index == len(service):
                 break
             if n < lanes and not waiting:
@@ -162,23 +161,31 @@ class Lanes:
             else:
                 (interactive if goes_first[index] else batch).append(index)
                 waiting += 1
-        if stage.share < 1:
-            # A thinned cell holds too few requests to count busy lanes by.
-            busy_s = min(stage.expected_busy, nodes) * (until - self.start_s)
-        stage.busy_node_s += busy_s
         self.started = np.array(started)
+        if self.ended:
+            times, _, who = zip(*self.ended, strict=True)
+            self.ended_who, self.ended_s = np.array(who), np.array(times)
 
     def account(self, table: Floats, came: int, until: float) -> None:
         """Write down begins of prompts, and add up the time spent here and the area under the number."""
         _set_first_time(table[PREFILL_START], self.started)
-        ended, lost = np.array([index for *_, index in self.ended], dtype=np.int64), np.array(self.lost, dtype=np.int64)
+        ended, lost = self.ended_who, np.array(self.lost, dtype=np.int64)
         entered, gave_up = table[ENTERED], np.maximum(table[DEADLINE, lost], table[ENTERED, lost])
         left = np.full(table.shape[1], until)
-        left[ended], left[lost] = [due for due, *_ in self.ended], gave_up
+        left[ended], left[lost] = self.ended_s, gave_up
         tally = self.stage.tally
         here = np.concatenate([np.array(self.before, dtype=np.int64), np.arange(came, table.shape[1])])
         tally.area_s += float((left[here] - np.maximum(entered[here], self.start_s)).sum())
         tally.time_s += float((left[ended] - entered[ended]).sum() + (gave_up - entered[lost]).sum())
+        self._account_nodes(until)
+
+    def _account_nodes(self, until: float) -> None:
+        stage, started = self.stage, self.started[~np.isnan(self.started)]
+        if stage.share < 1:
+            # A thinned cell holds too few requests to count busy lanes by.
+            stage.busy_node_s += min(stage.expected_busy, stage.nodes) * (until - self.start_s)
+        else:
+            stage.busy_node_s += busy_node_s(self.busy_before, started, self.ended_s, self.start_s, until, stage.nodes)
 
     def give_back(self, numbers: Numbers, clock: PlainClock) -> None:
         """Let the stage go on from here."""
@@ -218,18 +225,74 @@ class Batch:
 
     def advance(self, table: Floats, joined: list[Ending], until: float) -> None:
         """Let sequences join, and those leave that have got their last token before a time."""
+        self.admitted, self.departed = np.full(table.shape[1], np.nan), np.full(table.shape[1], np.nan)
+        quick = 0
+        if not self.stage.crowd.thinned and self.stage.nodes > 0 and not self.interactive and not self.batch:
+            quick = self._advance_freely(table, joined, until)
+        if quick < len(joined) or self.stage.at < until:
+            self._advance_with_care(table, joined[quick:], until)
+
+    def _advance_freely(self, table: Floats, joined: list[Ending], until: float) -> int:
+        """The same as long as there is surely room; how many have joined.
+
+        Virtual time is counted from its present whole token in one number, as it does not go far.
+        """
+        stage, crowd = self.stage, self.stage.crowd
+        law, nodes, clock = crowd.law, stage.nodes, stage.clock
+        costs = ((law.per_sequence_s * table[WEIGHT] + law.per_kv_token_s * table[CONTEXT]) / nodes).tolist()
+        lefts, departed = table[LEFT].tolist(), [nan] * table.shape[1]
+        most = int(stage.max_batch * nodes / max(float(table[WEIGHT].max(initial=0.0)), LEAST_WEIGHT))
+        start, base_s, v, at = clock.whole, law.base_s, clock.part, self.start_s
+        active = [(whole - start + part, index) for whole, part, index in self.active]
+        step = crowd.step_s(nodes)
+        due = at + (active[0][0] - v) * step if active else inf
+        count = 0
+        # After the last that joins comes the end.
+        for now, _, index in [*joined, (until, 0, NOBODY)]:
+            while due <= now and due < until:
+                v, other = heappop(active)
+                departed[other] = at = due
+                if active:
+                    step -= costs[other]
+                    due += (active[0][0] - v) * step
+                else:
+                    v, step, due = 0.0, base_s, inf
+            if len(active) >= most and index != NOBODY:
+                break
+            v += (now - at) / step
+            at = now
+            if index == NOBODY:
+                break
+            step += costs[index]
+            heappush(active, (v + lefts[index], index))
+            due = now + (active[0][0] - v) * step
+            count += 1
+        self.departed = np.array(departed)
+        who = [index for _, _, index in joined[:count]]
+        self.admitted[who] = [now for now, _, _ in joined[:count]]
+        self.active = [(start + end // 1.0, end % 1.0, index) for end, index in active]
+        clock.whole, clock.part = start + int(v // 1.0), v % 1.0
+        stage.at, stage.step_s = at, step
+        here = [index for _, index in active]
+        crowd.number, crowd.mass = len(here), float(table[WEIGHT, here].sum())
+        crowd.context = float(table[CONTEXT, here].sum())
+        crowd.felt_number, crowd.felt_mass, crowd.felt_context = crowd.number, crowd.mass, crowd.context
+        return count
+
+    def _advance_with_care(self, table: Floats, joined: list[Ending], until: float) -> None:
+        """The same where some may have to wait, and where what they feel is averaged."""
         stage, crowd, active = self.stage, self.stage.crowd, self.active
         interactive, batch = self.interactive, self.batch
         weights, contexts, lefts = table[WEIGHT].tolist(), table[CONTEXT].tolist(), table[LEFT].tolist()
         deadline, goes_first = table[DEADLINE].tolist(), table[INTERACTIVE].tolist()
-        admitted, departed = [nan] * len(weights), [nan] * len(weights)
+        admitted, departed = self.admitted.tolist(), self.departed.tolist()
         law, nodes, share, is_whole = crowd.law, stage.nodes, crowd.share, not crowd.thinned
         base_s, per_sequence_s, per_kv_token_s = law.base_s, law.per_sequence_s, law.per_kv_token_s
         slots = stage.max_batch * nodes
         sure_room = slots * ROUNDING if is_whole else -inf
         n, mass, context, waiting = len(active), crowd.mass, crowd.context, len(interactive) + len(batch)
         felt_n, felt_mass, felt_context = crowd.felt_number, crowd.felt_mass, crowd.felt_context
-        whole, part, at, step, busy_s = float(stage.clock.whole), stage.clock.part, self.start_s, stage.step_s, 0.0
+        whole, part, at, step, busy_s = float(stage.clock.whole), stage.clock.part, stage.at, stage.step_s, 0.0
         due = at + ((active[0][0] - whole) + (active[0][1] - part)) * step if n and nodes > 0 else inf
 
         def has_room(weight: float, mass: float, n: int, felt_mass: float) -> bool:
@@ -247,9 +310,7 @@ class Batch:
             now = due if is_leaving else time
             span = now - at
             at = now
-            if is_whole:
-                busy_s += (n if n < nodes else nodes) * span
-            else:
+            if not is_whole:
                 busy_s += (felt_n if felt_n < nodes else nodes) * span
                 keep = exp(-span / crowd.averaging_s)
                 new = (1 - keep) / share
@@ -338,21 +399,20 @@ class Batch:
             felt_n, felt_mass, felt_context = n, mass, context
         crowd.felt_number, crowd.felt_mass, crowd.felt_context = felt_n, felt_mass, felt_context
 
-    def account(self, table: Floats, joined: list[Ending], until: float) -> None:
+    def account(self, table: Floats, came: Numbers, came_s: Floats, until: float) -> None:
         """Write down first tokens, and add up time, area and work done here."""
-        tally = self.stage.tally
-        came, lost = np.array([index for *_, index in joined], dtype=np.int64), np.array(self.lost, dtype=np.int64)
+        tally, lost = self.stage.tally, np.array(self.lost, dtype=np.int64)
         departed = np.flatnonzero(~np.isnan(self.departed))
-        table[ENTERED, came] = [due for due, *_ in joined]
+        table[ENTERED, came] = came_s
         entered, gave_up = table[ENTERED], np.maximum(table[DEADLINE, lost], table[ENTERED, lost])
         left = np.full(table.shape[1], until)
         left[departed], left[lost] = self.departed[departed], gave_up
         here = np.concatenate([np.array(self.before, dtype=np.int64), came])
         tally.area_s += float((left[here] - np.maximum(entered[here], self.start_s)).sum())
         tally.time_s += float((left[departed] - entered[departed]).sum() + (gave_up - entered[lost]).sum())
-        self._account_work(table)
+        self._account_work(table, until)
 
-    def _account_work(self, table: Floats) -> None:
+    def _account_work(self, table: Floats, until: float) -> None:
         admitted, crowd = np.flatnonzero(~np.isnan(self.admitted)), self.stage.crowd
         _set_first_time(table[FIRST_TOKEN], self.admitted)
         table[DEADLINE, admitted] = inf
@@ -361,6 +421,11 @@ class Batch:
         before, after = self.left_before, self._tokens_left()
         who = np.concatenate([np.array(before[0], dtype=np.int64), admitted, np.array(after[0], dtype=np.int64)])
         tokens = np.concatenate([before[1], table[LEFT, admitted], -after[1]]) / crowd.share
+        if not crowd.thinned:
+            departed = self.departed[~np.isnan(self.departed)]
+            self.stage.busy_node_s += busy_node_s(
+                len(before[0]), self.admitted[admitted], departed, self.start_s, until, self.stage.nodes
+            )
         crowd.served_tokens += float((table[WEIGHT, who] * tokens).sum())
         crowd.served_context_tokens2 += float((table[CONTEXT, who] * tokens).sum())
 
@@ -373,6 +438,15 @@ class Batch:
         stage.line.batch = deque(numbers[list(self.batch)].tolist())
         stage.alarm.forget()
         stage.retime()
+
+
+def busy_node_s(before: int, begun: Floats, ended: Floats, start: float, until: float, nodes: float) -> float:
+    """Time that nodes were busy: one for each of those there, of whom some were there before, but never more than all."""
+    times = np.concatenate([[start], begun, ended])
+    change = np.concatenate([[before], np.ones(len(begun)), -np.ones(len(ended))])
+    order = np.argsort(times, kind="stable")
+    spans = np.diff(times[order], append=until)
+    return float(np.minimum(np.cumsum(change[order]), nodes) @ spans)
 
 
 def _set_first_time(row: Floats, times: Floats) -> None:
