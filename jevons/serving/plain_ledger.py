@@ -114,8 +114,8 @@ class Counted:
             (SUM_TOKENS, table[OUTPUT]),
         ):
             self._add(column, cell, amounts)
-        np.add.at(self.bins[0], (cell, bin_of(ttft)), 1)
-        np.add.at(self.bins[1], (cell, bin_of(tpot)), 1)
+        for bins, latency in zip(self.bins, (ttft, tpot), strict=True):
+            np.add.at(bins.reshape(-1), cell * BINS + bin_of(latency), 1)
 
     def stay(self, numbers: Numbers, table: Floats) -> None:
         """Write down what has happened to requests that are still inside at the close."""

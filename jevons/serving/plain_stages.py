@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import deque
 from heapq import heappop, heappush, heapreplace
-from math import exp, inf, nan
+from math import exp, inf, nan, nextafter
 
 import numpy as np
 
@@ -40,8 +40,6 @@ Indices = list[int]
 Ending = tuple[float, int, int]
 #: Column of no request.
 NOBODY = -1
-#: Weights below this are none.
-LEAST_WEIGHT = 1e-9
 
 
 def serve_pooled(
@@ -76,7 +74,7 @@ def serve_pooled(
     batch.account(table, lanes.ended_who, lanes.ended_s, until)
     _count(ledger, numbers, table, lanes, batch)
     lanes.give_back(numbers, clock)
-    batch.give_back(numbers)
+    batch.give_back(numbers, until)
     _write_down(ledger, numbers, table, lanes, batch)
 
 
@@ -119,7 +117,7 @@ class Lanes:
 
     def who(self) -> Indices:
         """Columns of those who are here."""
-        return [*(index for *_, index in self.busy), *self.interactive, *self.batch]
+        return [*(index for _, _, index in self.busy), *self.interactive, *self.batch]
 
     def advance(self, table: Floats, came: int, until: float) -> None:
         """Let requests in from column `came` on, and prompts end before a time."""
@@ -128,27 +126,23 @@ class Lanes:
         deadline, goes_first = table[DEADLINE].tolist(), table[INTERACTIVE].tolist()
         started, end = [nan] * len(service), self.ended.append
         lanes, n, turn, waiting = stage.lanes, len(busy), len(busy), len(interactive) + len(batch)
-        # After the last arrival comes the end.
-        for index, now in enumerate([*table[ARRIVAL, came:].tolist(), until], came):
-            while n and (due := busy[0][0]) <= now and due < until:
-                end(busy[0])
-                free, is_taken = lanes - n + 1, False
-                while waiting and free > 0:
-                    other = (interactive or batch).popleft()
+        # After the last arrival comes the end, before which all is that is still to come.
+        for index, now in enumerate([*table[ARRIVAL, came:].tolist(), nextafter(until, -inf)], came):
+            while n and busy[0][0] <= now:
+                ending = busy[0]
+                end(ending)
+                due = ending[0]
+                # Who waits does so because no lane is free: one of them takes this one, unless it is switched off.
+                while waiting and n <= lanes:
+                    other = interactive.popleft() if interactive else batch.popleft()
                     waiting -= 1
-                    if deadline[other] <= due:
-                        self.lost.append(other)
-                        continue
-                    started[other] = due
-                    free -= 1
-                    if is_taken:
-                        heappush(busy, (due + service[other], turn, other))
-                        n += 1
-                    else:
+                    if deadline[other] > due:
+                        started[other] = due
                         heapreplace(busy, (due + service[other], turn, other))
-                        is_taken = True
-                    turn += 1
-                if not is_taken:
+                        turn += 1
+                        break
+                    self.lost.append(other)
+                else:
                     heappop(busy)
                     n -= 1
             if index == len(service):
@@ -203,8 +197,10 @@ class Batch:
     def __init__(self, stage: Decode, place: dict[int, int]) -> None:
         self.stage = stage
         self.start_s = stage.at
-        #: (whole and fraction of the end, column) of sequences: a heap, as columns are in the order of numbers.
-        self.active = [(float(whole), part, place[number]) for (whole, part), number in stage.active]
+        #: Virtual time is one number here, counted from the present whole token, as it does not go far.
+        self.start, self.v = stage.clock.whole, stage.clock.part
+        #: (virtual time at the end, column) of sequences: a heap, as columns are in the order of numbers.
+        self.active = [(whole - self.start + part, place[number]) for (whole, part), number in stage.active]
         self.interactive = deque(place[number] for number in stage.line.interactive)
         self.batch = deque(place[number] for number in stage.line.batch)
         self.before = self.who()
@@ -215,145 +211,131 @@ class Batch:
 
     def who(self) -> Indices:
         """Columns of those who are here."""
-        return [*(index for *_, index in self.active), *self.interactive, *self.batch]
+        return [*(index for _, index in self.active), *self.interactive, *self.batch]
 
     def _tokens_left(self) -> tuple[Indices, Floats]:
         """Sequences, and the tokens that each has still to get."""
-        clock = self.stage.clock
-        left = [(whole - clock.whole) + (part - clock.part) for whole, part, _ in self.active]
-        return [index for *_, index in self.active], np.array(left)
+        return [index for _, index in self.active], np.array([end - self.v for end, _ in self.active])
 
     def advance(self, table: Floats, joined: list[Ending], until: float) -> None:
         """Let sequences join, and those leave that have got their last token before a time."""
-        self.admitted, self.departed = np.full(table.shape[1], np.nan), np.full(table.shape[1], np.nan)
-        quick = 0
-        if not self.stage.crowd.thinned and self.stage.nodes > 0 and not self.interactive and not self.batch:
-            quick = self._advance_freely(table, joined, until)
-        if quick < len(joined) or self.stage.at < until:
-            self._advance_with_care(table, joined[quick:], until)
+        advance = self._advance_thinned if self.stage.crowd.thinned else self._advance_whole
+        self.v = advance(table, joined, until)
 
-    def _advance_freely(self, table: Floats, joined: list[Ending], until: float) -> int:
-        """The same as long as there is surely room; how many have joined.
-
-        Virtual time is counted from its present whole token in one number, as it does not go far.
-        """
-        stage, crowd = self.stage, self.stage.crowd
-        law, nodes, clock = crowd.law, stage.nodes, stage.clock
-        costs = ((law.per_sequence_s * table[WEIGHT] + law.per_kv_token_s * table[CONTEXT]) / nodes).tolist()
-        lefts, departed = table[LEFT].tolist(), [nan] * table.shape[1]
-        most = int(stage.max_batch * nodes / max(float(table[WEIGHT].max(initial=0.0)), LEAST_WEIGHT))
-        start, base_s, v, at = clock.whole, law.base_s, clock.part, self.start_s
-        active = [(whole - start + part, index) for whole, part, index in self.active]
-        step = crowd.step_s(nodes)
-        due = at + (active[0][0] - v) * step if active else inf
-        count = 0
-        # After the last that joins comes the end.
-        for now, _, index in [*joined, (until, 0, NOBODY)]:
-            while due <= now and due < until:
+    def _advance_whole(self, table: Floats, joined: list[Ending], until: float) -> float:
+        """The same where sequences feel the batch that there is; virtual time at the end."""
+        stage, crowd, interactive, batch = self.stage, self.stage.crowd, self.interactive, self.batch
+        law, nodes, is_on, active = crowd.law, stage.nodes, stage.nodes > 0, self.active
+        deadline, goes_first = table[DEADLINE].tolist(), table[INTERACTIVE].tolist()
+        weights, lefts, costs = table[WEIGHT].tolist(), table[LEFT].tolist(), [0.0] * table.shape[1]
+        admitted, departed = [nan] * len(lefts), [nan] * len(lefts)
+        room, idle_s = stage.max_batch * nodes * ROUNDING, law.base_s if is_on else inf
+        if is_on:
+            costs = ((law.per_sequence_s * table[WEIGHT] + law.per_kv_token_s * table[CONTEXT]) / nodes).tolist()
+        step = crowd.step_s(nodes) if is_on else inf
+        v, at, mass, waiting = stage.clock.part, self.start_s, crowd.mass, len(interactive) + len(batch)
+        due = at + (active[0][0] - v) * step if active and is_on else inf
+        # After the last that joins comes the end, before which all is that is still to come.
+        coming = iter(joined)
+        end = (nextafter(until, -inf), 0, NOBODY)
+        time, _, index = next(coming, end)
+        while True:
+            if due <= time:
                 v, other = heappop(active)
                 departed[other] = at = due
                 if active:
+                    mass -= weights[other]
                     step -= costs[other]
-                    due += (active[0][0] - v) * step
                 else:
-                    v, step, due = 0.0, base_s, inf
-            if len(active) >= most and index != NOBODY:
-                break
-            v += (now - at) / step
-            at = now
-            if index == NOBODY:
-                break
-            step += costs[index]
-            heappush(active, (v + lefts[index], index))
-            due = now + (active[0][0] - v) * step
-            count += 1
-        self.departed = np.array(departed)
-        who = [index for _, _, index in joined[:count]]
-        self.admitted[who] = [now for now, _, _ in joined[:count]]
-        self.active = [(start + end // 1.0, end % 1.0, index) for end, index in active]
-        clock.whole, clock.part = start + int(v // 1.0), v % 1.0
-        stage.at, stage.step_s = at, step
+                    mass, step = 0.0, idle_s
+            else:
+                if active:
+                    v += (time - at) / step
+                at = time
+                if index == NOBODY:
+                    break
+                if not waiting and (mass + weights[index] <= room or (is_on and not active)):
+                    admitted[index] = at
+                    mass += weights[index]
+                    step += costs[index]
+                    heappush(active, (v + lefts[index], index))
+                elif deadline[index] <= at:
+                    self.lost.append(index)
+                else:
+                    (interactive if goes_first[index] else batch).append(index)
+                    waiting += 1
+                time, _, index = next(coming, end)
+            while waiting:
+                line = interactive or batch
+                other = line[0]
+                if deadline[other] <= at:
+                    self.lost.append(line.popleft())
+                elif mass + weights[other] <= room or (is_on and not active):
+                    line.popleft()
+                    admitted[other] = at
+                    mass += weights[other]
+                    step += costs[other]
+                    heappush(active, (v + lefts[other], other))
+                else:
+                    break
+                waiting -= 1
+            due = at + (active[0][0] - v) * step if active and is_on else inf
+        self.admitted, self.departed = np.array(admitted), np.array(departed)
         here = [index for _, index in active]
-        crowd.number, crowd.mass = len(here), float(table[WEIGHT, here].sum())
-        crowd.context = float(table[CONTEXT, here].sum())
+        crowd.number, crowd.mass, crowd.context = len(here), mass, float(table[CONTEXT, here].sum())
         crowd.felt_number, crowd.felt_mass, crowd.felt_context = crowd.number, crowd.mass, crowd.context
-        return count
+        return v
 
-    def _advance_with_care(self, table: Floats, joined: list[Ending], until: float) -> None:
-        """The same where some may have to wait, and where what they feel is averaged."""
-        stage, crowd, active = self.stage, self.stage.crowd, self.active
-        interactive, batch = self.interactive, self.batch
-        weights, contexts, lefts = table[WEIGHT].tolist(), table[CONTEXT].tolist(), table[LEFT].tolist()
+    def _advance_thinned(self, table: Floats, joined: list[Ending], until: float) -> float:
+        """The same where sequences feel an average, see `Crowd`; virtual time at the end."""
+        stage, crowd, interactive, batch = self.stage, self.stage.crowd, self.interactive, self.batch
+        nodes, share, active, is_on = stage.nodes, crowd.share, self.active, stage.nodes > 0
         deadline, goes_first = table[DEADLINE].tolist(), table[INTERACTIVE].tolist()
-        admitted, departed = self.admitted.tolist(), self.departed.tolist()
-        law, nodes, share, is_whole = crowd.law, stage.nodes, crowd.share, not crowd.thinned
-        base_s, per_sequence_s, per_kv_token_s = law.base_s, law.per_sequence_s, law.per_kv_token_s
+        weights, contexts, lefts = table[WEIGHT].tolist(), table[CONTEXT].tolist(), table[LEFT].tolist()
+        admitted, departed = [nan] * len(lefts), [nan] * len(lefts)
+        base_s, per_sequence_s, per_kv_token_s = crowd.law.base_s, crowd.law.per_sequence_s, crowd.law.per_kv_token_s
         slots = stage.max_batch * nodes
-        sure_room = slots * ROUNDING if is_whole else -inf
+        own_slots, averaging_s = share * slots, crowd.averaging_s
         n, mass, context, waiting = len(active), crowd.mass, crowd.context, len(interactive) + len(batch)
         felt_n, felt_mass, felt_context = crowd.felt_number, crowd.felt_mass, crowd.felt_context
-        whole, part, at, step, busy_s = float(stage.clock.whole), stage.clock.part, stage.at, stage.step_s, 0.0
-        due = at + ((active[0][0] - whole) + (active[0][1] - part)) * step if n and nodes > 0 else inf
-
-        def has_room(weight: float, mass: float, n: int, felt_mass: float) -> bool:
-            if is_whole:
-                return not n and slots > 0
-            left = 1 - felt_mass / slots if slots > 0 else 0.0
-            return mass + weight <= share * slots + ROOM_FOR_NOISE * (share * slots + weight) * left
-
+        v, at, step, busy_s = stage.clock.part, self.start_s, stage.step_s, 0.0
+        due = at + (active[0][0] - v) * step if active and is_on else inf
         coming = iter(joined)
-        # After the last that joins comes the end.
-        end = (until, 0, NOBODY)
+        end = (nextafter(until, -inf), 0, NOBODY)
         time, _, index = next(coming, end)
         while True:
-            is_leaving = due <= time and due < until
+            is_leaving = due <= time
             now = due if is_leaving else time
             span = now - at
             at = now
-            if not is_whole:
-                busy_s += (felt_n if felt_n < nodes else nodes) * span
-                keep = exp(-span / crowd.averaging_s)
-                new = (1 - keep) / share
-                felt_n = keep * felt_n + new * n
-                felt_mass = keep * felt_mass + new * mass
-                felt_context = keep * felt_context + new * context
+            busy_s += (felt_n if felt_n < nodes else nodes) * span
+            keep = exp(-span / averaging_s)
+            new = (1 - keep) / share
+            felt_n = keep * felt_n + new * n
+            felt_mass = keep * felt_mass + new * mass
+            felt_context = keep * felt_context + new * context
+            left = 1 - felt_mass / slots if slots > 0 else 0.0
             if is_leaving:
-                whole, part, other = heappop(active)
-                departed[other] = now
+                v, other = heappop(active)
+                departed[other] = at
                 n -= 1
                 mass -= weights[other]
                 context -= contexts[other]
-                while n and active[0][1] == part and active[0][0] == whole:
-                    other = heappop(active)[2]
-                    departed[other] = now
-                    n -= 1
-                    mass -= weights[other]
-                    context -= contexts[other]
                 if not n:
-                    mass = context = whole = part = 0.0
+                    mass = context = 0.0
             else:
                 if n:
-                    part += span / step
-                    if part >= 1.0:
-                        carry = part // 1.0
-                        whole += carry
-                        part -= carry
+                    v += span / step
                 if index == NOBODY:
                     break
                 weight = weights[index]
-                if not waiting and (mass + weight <= sure_room or has_room(weight, mass, n, felt_mass)):
-                    admitted[index] = now
+                if not waiting and mass + weight <= own_slots + ROOM_FOR_NOISE * (own_slots + weight) * left:
+                    admitted[index] = at
                     n += 1
                     mass += weight
                     context += contexts[index]
-                    left = lefts[index]
-                    tokens = left // 1.0
-                    rest = part + (left - tokens)
-                    if rest >= 1.0:
-                        tokens += 1.0
-                        rest -= 1.0
-                    heappush(active, (whole + tokens, rest, index))
-                elif deadline[index] <= now:
+                    heappush(active, (v + lefts[index], index))
+                elif deadline[index] <= at:
                     self.lost.append(index)
                 else:
                     (interactive if goes_first[index] else batch).append(index)
@@ -363,41 +345,28 @@ class Batch:
                 line = interactive or batch
                 other = line[0]
                 weight = weights[other]
-                if deadline[other] <= now:
+                if deadline[other] <= at:
                     self.lost.append(line.popleft())
-                    waiting -= 1
-                    continue
-                if mass + weight > sure_room and not has_room(weight, mass, n, felt_mass):
+                elif mass + weight <= own_slots + ROOM_FOR_NOISE * (own_slots + weight) * left:
+                    line.popleft()
+                    admitted[other] = at
+                    n += 1
+                    mass += weight
+                    context += contexts[other]
+                    heappush(active, (v + lefts[other], other))
+                else:
                     break
-                line.popleft()
                 waiting -= 1
-                admitted[other] = now
-                n += 1
-                mass += weight
-                context += contexts[other]
-                left = lefts[other]
-                tokens = left // 1.0
-                rest = part + (left - tokens)
-                if rest >= 1.0:
-                    tokens += 1.0
-                    rest -= 1.0
-                heappush(active, (whole + tokens, rest, other))
-            if not n or nodes <= 0:
-                due = inf
-                continue
-            if is_whole:
-                step = base_s + (per_sequence_s * mass + per_kv_token_s * context) / nodes
-            else:
+            if n and is_on:
                 step = base_s + (per_sequence_s * felt_mass + per_kv_token_s * felt_context) / nodes
-            top = active[0]
-            due = now + ((top[0] - whole) + (top[1] - part)) * step
+                due = at + (active[0][0] - v) * step
+            else:
+                due = inf
         self.admitted, self.departed = np.array(admitted), np.array(departed)
-        stage.clock.whole, stage.clock.part = int(whole), part
-        stage.at, stage.step_s, stage.busy_node_s = at, step, stage.busy_node_s + busy_s
         crowd.number, crowd.mass, crowd.context = n, mass, context
-        if is_whole:
-            felt_n, felt_mass, felt_context = n, mass, context
         crowd.felt_number, crowd.felt_mass, crowd.felt_context = felt_n, felt_mass, felt_context
+        stage.busy_node_s += busy_s
+        return v
 
     def account(self, table: Floats, came: Numbers, came_s: Floats, until: float) -> None:
         """Write down first tokens, and add up time, area and work done here."""
@@ -429,11 +398,12 @@ class Batch:
         crowd.served_tokens += float((table[WEIGHT, who] * tokens).sum())
         crowd.served_context_tokens2 += float((table[CONTEXT, who] * tokens).sum())
 
-    def give_back(self, numbers: Numbers) -> None:
+    def give_back(self, numbers: Numbers, now: float) -> None:
         """Let the stage go on from here."""
-        stage = self.stage
+        stage, start = self.stage, self.start
+        stage.at, stage.clock.whole, stage.clock.part = now, start + int(self.v // 1.0), self.v % 1.0
         stage.tally.inside = len(self.who())
-        stage.active = [((int(whole), part), int(numbers[index])) for whole, part, index in self.active]
+        stage.active = [((start + int(end // 1.0), end % 1.0), int(numbers[index])) for end, index in self.active]
         stage.line.interactive = deque(numbers[list(self.interactive)].tolist())
         stage.line.batch = deque(numbers[list(self.batch)].tolist())
         stage.alarm.forget()
@@ -441,7 +411,7 @@ class Batch:
 
 
 def busy_node_s(before: int, begun: Floats, ended: Floats, start: float, until: float, nodes: float) -> float:
-    """Time that nodes were busy: one for each of those there, of whom some were there before, but never more than all."""
+    """Time of busy nodes: as many as there are in them, some of those from before, but never more than all."""
     times = np.concatenate([[start], begun, ended])
     change = np.concatenate([[before], np.ones(len(begun)), -np.ones(len(ended))])
     order = np.argsort(times, kind="stable")

@@ -180,7 +180,7 @@ def counts_of_cells(day: Day, cells: Floats, ttft: Histograms, tpot: Histograms)
         tpot_s=latencies_of_bins(mean(by_hour, SUM_TPOT), tpot.sum(axis=1)),
         stream_latencies=StreamLatencies(
             mean_ttft_s=mean(by_stream, SUM_TTFT),
-            p95_ttft_s=np.array([quantile_of_bins(own, 0.95) for own in ttft.sum(axis=0)]),
+            p95_ttft_s=np.array([quantile_of_bins(own, 0.95, bin_edges_s()) for own in ttft.sum(axis=0)]),
             mean_tpot_s=mean(by_stream, SUM_TPOT),
             mean_latency_s=mean(by_stream, SUM_LATENCY),
         ),
@@ -195,19 +195,19 @@ def ratio(part: Floats, whole: Floats) -> Floats:
 
 def latencies_of_bins(mean: Floats, bins: npt.NDArray[np.int64]) -> Latencies:
     """Latencies of each hour, with percentiles from its histogram."""
-    p50, p95, p99 = (np.array([quantile_of_bins(own, p) for own in bins]) for p in (0.5, 0.95, 0.99))
+    edges_s = bin_edges_s()
+    p50, p95, p99 = (np.array([quantile_of_bins(own, p, edges_s) for own in bins]) for p in (0.5, 0.95, 0.99))
     return Latencies(mean=mean, p50=p50, p95=p95, p99=p99)
 
 
-def quantile_of_bins(bins: npt.NDArray[np.int64], p: float) -> float:
+def quantile_of_bins(bins: npt.NDArray[np.int64], p: float, edges_s: Floats) -> float:
     """Quantile of a histogram of latencies, linear within a bin, s; NaN of an empty one."""
     total = int(bins.sum())
     if not total:
         return float("nan")
-    edges = bin_edges_s()
     below = np.concatenate([[0], np.cumsum(bins)])
     # Of n values in order the i-th stands for the share (i - 1/2) / n of them.
     place = p * (total - 1) + 0.5
     found = min(int(np.searchsorted(below, place, side="right")) - 1, len(bins) - 1)
     inside = (place - below[found]) / max(int(bins[found]), 1)
-    return float(edges[found] + min(inside, 1.0) * (edges[found + 1] - edges[found]))
+    return float(edges_s[found] + min(inside, 1.0) * (edges_s[found + 1] - edges_s[found]))
