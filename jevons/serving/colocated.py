@@ -113,7 +113,7 @@ class Replicas:
         self.expected_tokens_per_s = float(load.prefill_tokens_per_s[0]) / nodes if nodes > 0 else 0.0
         self.prompt_slots = int(prompt_slots(np.array([nodes]), self.crowd.share)[0])
         self._begin_waiting()
-        self._retime()
+        self.retime()
 
     def arrive(self, request: int) -> None:
         """Take a request in."""
@@ -121,7 +121,7 @@ class Replicas:
         self.prefill_tally.enter(request, self.at)
         self.line.append(request)
         self._begin_waiting()
-        self._retime()
+        self.retime()
 
     def _has_room(self, request: int) -> bool:
         if len(self.prompts) >= self.prompt_slots:
@@ -155,7 +155,7 @@ class Replicas:
         self.crowd.add(book.weight[request], book.context_tokens[request])
         heappush(self.active, (self.token_clock.after(book.output_tokens[request]), request))
 
-    def _retime(self) -> None:
+    def retime(self) -> None:
         """Set both speeds to the batch, and the alarm to the next end."""
         self.prompt_due = self.token_due = inf
         if not self.prompts and not self.active:
@@ -209,7 +209,7 @@ class Replicas:
             self._depart(heappop(self.active)[1])
         self._rest_where_empty()
         self._begin_waiting()
-        self._retime()
+        self.retime()
 
     def _depart(self, request: int) -> None:
         self.book.depart(request, self.at)
@@ -238,7 +238,7 @@ class Replicas:
         heapify(self.active)
         self._rest_where_empty()
         self._begin_waiting()
-        self._retime()
+        self.retime()
 
     def _lose(self, request: int) -> None:
         self.prefill_tally.lose(request, self.at)

@@ -37,6 +37,8 @@ class Totals(NamedTuple):
 class ServingFleet(Protocol):
     """Nodes that serve requests."""
 
+    pool: Pooled | Routed
+
     def switch(self, nodes: float, load: Load) -> None:
         """Serve with so many true nodes from now on, under an expected load of shape (1,)."""
 

@@ -13,14 +13,15 @@ import numpy as np
 import simpy
 
 from jevons.randomness import Draws, Floats
+from jevons.serving.colocated import Replicas
 from jevons.serving.compiled.state import CELL_ROW
-from jevons.serving.disaggregated import Decode
 from jevons.serving.forecast import blocks_of
 from jevons.serving.interface import Day, Flow
-from jevons.serving.layouts import Disaggregated, Pooled, fleet_of
+from jevons.serving.layouts import Disaggregated, Part, Pooled, fleet_of
 from jevons.serving.measurement import flow_of
 from jevons.serving.plain_clock import PlainClock
 from jevons.serving.plain_ledger import ARRIVAL, Counted, OpenLedger, table_of
+from jevons.serving.plain_pool import serve_colocated
 from jevons.serving.plain_stages import serve_pooled
 from jevons.serving.streaming import Histograms, StreamedDay
 from jevons.workload import Requests
@@ -96,16 +97,18 @@ class PlainDay(StreamedDay):
         while self.clock.now < until:
             first, table, horizon = self.coming.before(until)
             self.counted.arrive(table)
-            fleet = self.fleet
-            if (
-                isinstance(fleet, Disaggregated)
-                and isinstance(fleet.pool, Pooled)
-                and isinstance(decode := fleet.pool.parts[0], Decode)
-                and table.shape[1] >= MANY
-            ):
-                serve_pooled(fleet.prefill, decode, self.clock, self.ledger, first, table, horizon)
+            if table.shape[1] >= MANY and isinstance(pool := self.fleet.pool, Pooled):
+                self._serve_many(pool.parts[0], first, table, horizon)
             else:
                 self._serve_singly(first, table, horizon)
+
+    def _serve_many(self, part: Part, first: int, table: Floats, until: float) -> None:
+        """Serve all of a pool's requests in one go."""
+        if isinstance(part, Replicas):
+            serve_colocated(part, self.clock, self.ledger, first, table, until)
+        else:
+            assert isinstance(self.fleet, Disaggregated), "nodes that only decode have others before them"
+            serve_pooled(self.fleet.prefill, part, self.clock, self.ledger, first, table, until)
 
     def _serve_singly(self, first: int, table: Floats, until: float) -> None:
         """Serve one event at a time."""

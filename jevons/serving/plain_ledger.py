@@ -213,3 +213,17 @@ class OpenLedger(Ledger):
             row.clear()
         self.stages.clear()
         return np.array(numbers, dtype=np.int64), table
+
+    def leave(self, numbers: Numbers, table: Floats, departure: Floats, lost: list[int]) -> None:
+        """Count those of a table who departed, at times that are NaN for others, and columns who gave up."""
+        gone = np.flatnonzero(~np.isnan(departure))
+        self.served += len(gone)
+        self.gave_up += len(lost)
+        self.counted.serve(numbers[gone], table[:, gone], departure[gone])
+        if lost:
+            self.counted.lose(numbers[lost], table[:, lost])
+
+    def stay(self, numbers: Numbers, table: Floats, stage: Tally, who: list[int]) -> None:
+        """Write down columns of a table that are in a stage."""
+        self.put(numbers[who], table[:, who])
+        self.stages.update(dict.fromkeys(numbers[who].tolist(), stage))

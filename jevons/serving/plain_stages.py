@@ -72,28 +72,11 @@ def serve_pooled(
     clock.now = until
     lanes.account(table, came, until)
     batch.account(table, lanes.ended_who, lanes.ended_s, until)
-    _count(ledger, numbers, table, lanes, batch)
+    ledger.leave(numbers, table, batch.departed, lanes.lost + batch.lost)
     lanes.give_back(numbers, clock)
     batch.give_back(numbers, until)
-    _write_down(ledger, numbers, table, lanes, batch)
-
-
-def _count(ledger: OpenLedger, numbers: Numbers, table: Floats, lanes: Lanes, batch: Batch) -> None:
-    """Count those who have left."""
-    left = np.flatnonzero(~np.isnan(batch.departed))
-    lost = np.array(lanes.lost + batch.lost, dtype=np.int64)
-    ledger.served += len(left)
-    ledger.gave_up += len(lost)
-    ledger.counted.serve(numbers[left], table[:, left], batch.departed[left])
-    if len(lost):
-        ledger.counted.lose(numbers[lost], table[:, lost])
-
-
-def _write_down(ledger: OpenLedger, numbers: Numbers, table: Floats, lanes: Lanes, batch: Batch) -> None:
-    """Write down those who are still inside."""
-    for stage, who in ((lanes.stage, lanes.who()), (batch.stage, batch.who())):
-        ledger.put(numbers[who], table[:, who])
-        ledger.stages.update(dict.fromkeys(numbers[who].tolist(), stage.tally))
+    ledger.stay(numbers, table, prefill.tally, lanes.who())
+    ledger.stay(numbers, table, decode.tally, batch.who())
 
 
 class Lanes:
@@ -162,7 +145,7 @@ class Lanes:
 
     def account(self, table: Floats, came: int, until: float) -> None:
         """Write down begins of prompts, and add up the time spent here and the area under the number."""
-        _set_first_time(table[PREFILL_START], self.started)
+        set_first_time(table[PREFILL_START], self.started)
         ended, lost = self.ended_who, np.array(self.lost, dtype=np.int64)
         entered, gave_up = table[ENTERED], np.maximum(table[DEADLINE, lost], table[ENTERED, lost])
         left = np.full(table.shape[1], until)
@@ -260,7 +243,10 @@ class Batch:
                     step += costs[index]
                     heappush(active, (v + lefts[index], index))
                 elif deadline[index] <= at:
+                    # Nothing has changed for the others.
                     self.lost.append(index)
+                    time, _, index = next(coming, end)
+                    continue
                 else:
                     (interactive if goes_first[index] else batch).append(index)
                     waiting += 1
@@ -336,7 +322,10 @@ class Batch:
                     context += contexts[index]
                     heappush(active, (v + lefts[index], index))
                 elif deadline[index] <= at:
+                    # Nothing has changed for the others.
                     self.lost.append(index)
+                    time, _, index = next(coming, end)
+                    continue
                 else:
                     (interactive if goes_first[index] else batch).append(index)
                     waiting += 1
@@ -383,7 +372,7 @@ class Batch:
 
     def _account_work(self, table: Floats, until: float) -> None:
         admitted, crowd = np.flatnonzero(~np.isnan(self.admitted)), self.stage.crowd
-        _set_first_time(table[FIRST_TOKEN], self.admitted)
+        set_first_time(table[FIRST_TOKEN], self.admitted)
         table[DEADLINE, admitted] = inf
         self.stage.prefilled_tokens += float(table[PREFILL, admitted].sum()) / crowd.share
         # Tokens got: those that were to be got before and by those who were let in, less those still to be got.
@@ -419,6 +408,6 @@ def busy_node_s(before: int, begun: Floats, ended: Floats, start: float, until: 
     return float(np.minimum(np.cumsum(change[order]), nodes) @ spans)
 
 
-def _set_first_time(row: Floats, times: Floats) -> None:
+def set_first_time(row: Floats, times: Floats) -> None:
     """Write times, where there are any, into a row where none stands yet."""
     row[:] = np.where(np.isnan(row), times, row)
