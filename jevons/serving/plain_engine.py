@@ -27,7 +27,7 @@ from jevons.serving.streaming import Histograms, StreamedDay
 from jevons.workload import Requests
 
 #: Requests before the next event of the schedule that pay serving them many at a time.
-MANY = 32
+MANY = 8
 #: Requests that are written down at a time where they are served one by one.
 HELPING = 512
 
