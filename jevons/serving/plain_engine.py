@@ -7,7 +7,9 @@ Memory does not grow with the number of requests, unless single ones are to be k
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 import numpy as np
 import simpy
@@ -98,7 +100,8 @@ class PlainDay(StreamedDay):
             first, table, horizon = self.coming.before(until)
             self.counted.arrive(table)
             if table.shape[1] >= MANY and isinstance(pool := self.fleet.pool, Pooled):
-                self._serve_many(pool.parts[0], first, table, horizon)
+                with without_collector():
+                    self._serve_many(pool.parts[0], first, table, horizon)
             else:
                 self._serve_singly(first, table, horizon)
 
@@ -154,6 +157,18 @@ class PlainDay(StreamedDay):
     def _record_rows(self) -> Floats:
         assert self.counted.records is not None, "records are asked for only where they are kept"
         return self.counted.records
+
+
+@contextmanager
+def without_collector() -> Iterator[None]:
+    """Spare the search for cycles among things that make none: it takes a sixth of the time of a request."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
 
 
 class Coming:
