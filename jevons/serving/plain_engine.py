@@ -1,8 +1,8 @@
 """The engine in plain Python, for where nothing can be compiled: every request, at the same times as in the reference.
 
 The rules are those of the reference, whose stages and fleets serve here too, on a clock without SimPy's events; where
-prefill and decode are on nodes of their own and those are pooled, `plain_stages` serves many requests at a time.  Memory
-does not grow with the number of requests, unless single ones are to be kept.
+prefill and decode are on nodes of their own and those are pooled, `plain_stages` serves many requests at a time.
+Memory does not grow with the number of requests, unless single ones are to be kept.
 """
 
 from __future__ import annotations
@@ -50,7 +50,9 @@ class PlainDay(StreamedDay):
         self.coming = Coming(day, iter(self.blocks()))
 
     def _rows(self) -> list[tuple[float, int, int]]:
-        """Time, whether it is a switch (or a note, which comes first) and number of each event of the schedule; falling."""
+        """Time, whether it is a switch (or a note, which comes first) and number of each event of the schedule;
+        falling.
+        """
         day = self.day
         notes = [((day.warm_up_hours + hour) * day.seconds_per_hour, 0, hour) for hour in range(day.hours + 1)]
         switches = [(time_s, 1, row) for row, time_s in enumerate(self.schedule.times_s.tolist())]

@@ -1,7 +1,7 @@
 """What the plain engine knows of the requests that are inside, and what it counts of those that have left.
 
-A request is a column of a table where many are handled at once, and an entry in each of some dictionaries where they are
-handled one by one; whoever has left is counted and forgotten.
+A request is a column of a table where many are handled at once, and an entry in each of some dictionaries where they
+are handled one by one; whoever has left is counted and forgotten.
 """
 
 from __future__ import annotations
@@ -38,8 +38,8 @@ from jevons.workload import Requests
 
 Numbers = npt.NDArray[np.int64]
 
-#: Rows of a table of requests: what `Ledger` has of each, then its stream, the hour and stream it is counted in, and its
-#: tokens as they came.
+#: Rows of a table of requests: what `Ledger` has of each, then its stream, the hour and stream it is counted in, and
+#: its tokens as they came.
 (
     ARRIVAL, PREFILL, LEFT, WEIGHT, CONTEXT, INPUT_WEIGHT, INTERACTIVE, DEADLINE, PREFILL_START, FIRST_TOKEN, WAIT,
     ENTERED, STREAM, CELL, INPUT, CACHED, OUTPUT,
@@ -138,7 +138,7 @@ def bin_of(seconds: Floats) -> Numbers:
     """Bins of latencies, from the bits of their numbers: no logarithm is taken."""
     bits = np.ascontiguousarray(seconds).view(np.int64)
     place = (bits >> (FRACTION_BITS - BINS_PER_OCTAVE_LOG2)) - ((EXPONENT_OF_1 + FIRST_OCTAVE) << BINS_PER_OCTAVE_LOG2)
-    return np.clip(place, 0, BINS - 1)
+    return np.asarray(np.clip(place, 0, BINS - 1))
 
 
 class OpenLedger(Ledger):

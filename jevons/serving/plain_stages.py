@@ -1,8 +1,10 @@
-"""The stages of `disaggregated`, pooled, in two loops over lists: many requests between two events of the control plane.
+"""The stages of `disaggregated`, pooled, in two loops over lists: many requests between two events of the control
+plane.
 
 No event stands for a request here.  Prompts go before, as nothing comes back from decode to prefill until the control
-plane sends it; then sequences join in the order in which their prompts ended.  What can be summed up afterwards is left to
-numpy.  State is taken from the stages and given back to them, so that they can go on from there one event at a time.
+plane sends it; then sequences join in the order in which their prompts ended.  What can be summed up afterwards is
+left to numpy.  State is taken from the stages and given back to them, so that they can go on from there one event at a
+time.
 """
 
 from __future__ import annotations
