@@ -62,7 +62,9 @@ class Workers:
         return [future.result() for future in futures]
 
     def begin(self, work: Callable[[Job], Outcome], job: Job) -> Callable[[], Outcome]:
-        """Begin a job beside whatever else is done; what gives its outcome.  With one worker it is done when asked for."""
+        """Begin a job beside whatever else is done; what gives its outcome.  With one worker it is done when asked
+        for.
+        """
         if self._pool is None:
             return lambda: work(job)
         with _interrupts_ignored():

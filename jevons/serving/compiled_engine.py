@@ -328,7 +328,9 @@ def opening_memory(day: Day, size: Size, wheels: Wheels) -> Memory:
 
 
 def law_numbers(day: Day, wheels: Wheels, requests_per_token: PerWorld, routing_keys: npt.ArrayLike) -> Floats:
-    """The law by which the nodes of a day, or of each day of a stack, serve: first numbers of `state`, shape (..., n)."""
+    """The law by which the nodes of a day, or of each day of a stack, serve: first numbers of `state`, shape (...,
+    n).
+    """
     serving, step, share = day.serving, day.serving.step, day.share_simulated
     keys = np.asarray(routing_keys, dtype=np.float64)
     law = np.zeros((*keys.shape[:-1], STREAMS + len(day.streams) * STREAM_ROW))

@@ -1,7 +1,8 @@
 """A stack of small days on the compiled engine: all worlds' days of a month in a few calls, on as many threads.
 
-What a day knows before it is served is worked out for all days at once; then each thread takes a share of the days, draws
-their requests and serves them.  A day is what it would be alone, whatever days stand beside it and on whatever thread.
+What a day knows before it is served is worked out for all days at once; then each thread takes a share of the days,
+draws their requests and serves them.  A day is what it would be alone, whatever days stand beside it and on whatever
+thread.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
 from math import sqrt
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -246,7 +247,7 @@ class PreparedStack:
                 mean_tpot_s=of_streams(SUM_TPOT),
                 mean_latency_s=of_streams(SUM_LATENCY),
             ),
-            user_speed_tokens_per_s=ratio(of_day[..., SUM_TOKENS], of_day[..., SUM_DECODE]),
+            user_speed_tokens_per_s=cast(float, ratio(of_day[..., SUM_TOKENS], of_day[..., SUM_DECODE])),
         )
         return measured_day(self.day, self.plan, counts, stacked(results.totals), np.empty(0), None)
 

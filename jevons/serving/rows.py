@@ -32,7 +32,9 @@ from jevons.serving.layouts import nodes_of_cell
 
 
 def rows_of(day: Day, schedule: Schedule, down: int) -> Floats:
-    """Rows of a day or of a stack of days, with the nodes there are when so many are under repair; shape (..., k, columns)."""
+    """Rows of a day or of a stack of days, with the nodes there are when so many are under repair; shape (..., k,
+    columns).
+    """
     serving, load, nodes = day.serving, schedule.load, schedule.nodes(down)
     share = np.asarray(day.share_simulated)[..., None]
     rows = np.zeros((*nodes.shape, ROW_COLUMNS))

@@ -59,7 +59,7 @@ FRACTION_BITS, EXPONENT_OF_1 = 52, 1023
 
 
 @inner
-def bin_of(seconds):  # type: ignore[no-untyped-def]
+def bin_of(seconds):
     """Bin of a latency, from the bits of its number: no logarithm is taken."""
     bits = np.float64(seconds).view(np.int64)
     place = (bits >> (FRACTION_BITS - BINS_PER_OCTAVE_LOG2)) - ((EXPONENT_OF_1 + FIRST_OCTAVE) << BINS_PER_OCTAVE_LOG2)
@@ -67,26 +67,26 @@ def bin_of(seconds):  # type: ignore[no-untyped-def]
 
 
 @inner
-def stage(links, slot, new):  # type: ignore[no-untyped-def]
+def stage(links, slot, new):
     """Move a request into another stage."""
     links[(slot & MOST) * LINK + TAG] = (links[(slot & MOST) * LINK + TAG] & ~STAGE) | new
 
 
 @inner
-def stream_of(links, slot):  # type: ignore[no-untyped-def]
+def stream_of(links, slot):
     """The stream of a request."""
     return (links[(slot & MOST) * LINK + TAG] >> STAGE_BITS) & STREAM
 
 
 @inner
-def cell_of(links, counts, slot):  # type: ignore[no-untyped-def]
+def cell_of(links, counts, slot):
     """The cell in which a request is counted."""
     hour = links[(slot & MOST) * LINK + TAG] >> HOUR_SHIFT
     return (hour * counts[N_STREAMS] + stream_of(links, slot)) & MOST
 
 
 @inner
-def release(links, counts, slot):  # type: ignore[no-untyped-def]
+def release(links, counts, slot):
     """Make a slot free: the next that is taken, while its row is in the cache."""
     links[(slot & MOST) * LINK + TAG] = FREE
     links[(slot & MOST) * LINK + AFTER] = counts[FIRST_FREE]
@@ -95,7 +95,7 @@ def release(links, counts, slot):  # type: ignore[no-untyped-def]
 
 
 @inner
-def lose(slots, links, state, counts, slot):  # type: ignore[no-untyped-def]
+def lose(slots, links, state, counts, slot):
     """Count a request that gave up."""
     state[(counts[CELLS] & MOST) + cell_of(links, counts, slot) * CELL_ROW + LOST] += 1
     if counts[KEEPS_RECORDS] != 0:
@@ -106,7 +106,7 @@ def lose(slots, links, state, counts, slot):  # type: ignore[no-untyped-def]
 
 
 @inner
-def serve(slots, links, state, counts, slot, now):  # type: ignore[no-untyped-def]
+def serve(slots, links, state, counts, slot, now):
     """Count a request that has got its last token."""
     own, stream, index = (slot & MOST) * SLOT, stream_of(links, slot), cell_of(links, counts, slot)
     output, first, departure = slots[own + OUTPUT], slots[own + FIRST_TOKEN], now

@@ -32,14 +32,14 @@ from jevons.serving.crowd import REQUESTS_AVERAGED, ROOM_FOR_NOISE, ROUNDING
 
 
 @inner
-def feel(state, counts, r, q):  # type: ignore[no-untyped-def]
+def feel(state, counts, r, q):
     """Feel the batch that there is."""
     state[r + FELT_NUMBER] = counts[q + NUMBER]
     state[r + FELT_MASS], state[r + FELT_CONTEXT] = state[r + MASS], state[r + CONTEXT_SUM]
 
 
 @inner
-def pass_time(state, counts, r, q, span_s, tokens):  # type: ignore[no-untyped-def]
+def pass_time(state, counts, r, q, span_s, tokens):
     """Let time pass in which each sequence has got so many tokens."""
     share = state[SHARE]
     state[r + SERVED] += state[r + MASS] * tokens / share
@@ -53,7 +53,7 @@ def pass_time(state, counts, r, q, span_s, tokens):  # type: ignore[no-untyped-d
 
 
 @inner
-def add(state, counts, r, q, weight, context):  # type: ignore[no-untyped-def]
+def add(state, counts, r, q, weight, context):
     """Count a sequence in."""
     counts[q + NUMBER] += 1
     state[r + MASS] += weight
@@ -63,7 +63,7 @@ def add(state, counts, r, q, weight, context):  # type: ignore[no-untyped-def]
 
 
 @inner
-def remove(state, counts, r, q, weight, context):  # type: ignore[no-untyped-def]
+def remove(state, counts, r, q, weight, context):
     """Count a sequence out."""
     counts[q + NUMBER] -= 1
     state[r + MASS] -= weight
@@ -77,14 +77,14 @@ def remove(state, counts, r, q, weight, context):  # type: ignore[no-untyped-def
 
 
 @inner
-def step_s(state, r, nodes):  # type: ignore[no-untyped-def]
+def step_s(state, r, nodes):
     """Time of a step on so many true nodes, s."""
     work = state[PER_SEQUENCE_S] * state[r + FELT_MASS] + state[PER_KV_TOKEN_S] * state[r + FELT_CONTEXT]
     return state[BASE_S] + work / nodes
 
 
 @inner
-def has_room(state, counts, r, q, weight, slots):  # type: ignore[no-untyped-def]
+def has_room(state, counts, r, q, weight, slots):
     """Whether so much more mass in the cell fits in the true pool's slots."""
     share = state[SHARE]
     if share == 1:
@@ -95,7 +95,7 @@ def has_room(state, counts, r, q, weight, slots):  # type: ignore[no-untyped-def
 
 
 @apart
-def expect(state, r, nodes, tokens_per_s, context_per_s, balanced_s):  # type: ignore[no-untyped-def]
+def expect(state, r, nodes, tokens_per_s, context_per_s, balanced_s):
     """Move what is felt with the expected load of the true pool, at first to the balance of the sizing formula."""
     if state[SHARE] == 1:
         return

@@ -88,9 +88,7 @@ HELPING = 512
 
 
 @kernel
-def advance(  # type: ignore[no-untyped-def]
-    slots, links, state, counts, keys, spans, laws, progress, block, queue, totals, rows, scratch, until
-):
+def advance(slots, links, state, counts, keys, spans, laws, progress, block, queue, totals, rows, scratch, until):
     """Serve on until a time, and take the rows of the schedule on the way.
 
     Parameters
@@ -127,9 +125,7 @@ def advance(  # type: ignore[no-untyped-def]
 
 
 @apart
-def serve_until(  # type: ignore[no-untyped-def]
-    slots, links, state, counts, keys, spans, laws, progress, block, queue, scratch, until
-):
+def serve_until(slots, links, state, counts, keys, spans, laws, progress, block, queue, scratch, until):
     """Serve on until a time between two rows; False if there must be more slots first."""
     while True:
         if progress[NEXT] == progress[IN_BLOCK] and progress[NO_MORE] == 0:
@@ -161,7 +157,7 @@ def serve_until(  # type: ignore[no-untyped-def]
 
 
 @apart
-def enter(slots, links, state, counts, progress, block, queue, first, last):  # type: ignore[no-untyped-def]
+def enter(slots, links, state, counts, progress, block, queue, first, last):
     """Give the requests of a block from one to another their slots; how many come, with those that come again."""
     following, n, streams = int(counts[FIRST_FREE]), int(progress[PENDING]), int(counts[N_STREAMS])
     for i in range(first, last):
@@ -189,7 +185,7 @@ def enter(slots, links, state, counts, progress, block, queue, first, last):  # 
 
 
 @apart
-def switch(slots, links, state, counts, row, now):  # type: ignore[no-untyped-def]
+def switch(slots, links, state, counts, row, now):
     """Serve with the nodes of a row from now on."""
     if counts[COLOCATED] == 0:
         prefill.switch(
@@ -209,7 +205,7 @@ def switch(slots, links, state, counts, row, now):  # type: ignore[no-untyped-de
 
 
 @apart
-def note(state, counts, progress, totals, now):  # type: ignore[no-untyped-def]
+def note(state, counts, progress, totals, now):
     """Take down what the true fleet has done until now."""
     decode.settle_all(state, counts, now)
     notes = int(progress[NOTES])
@@ -230,7 +226,7 @@ def note(state, counts, progress, totals, now):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def control(slots, links, state, counts, row, hit, again, is_last, now):  # type: ignore[no-untyped-def]
+def control(slots, links, state, counts, row, hit, again, is_last, now):
     """What ends an advance: other nodes from now on, sequences whose node failed, and at last the close.
 
     Parameters

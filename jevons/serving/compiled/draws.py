@@ -53,7 +53,7 @@ LAW_SIZE, LAW_CORRELATION, LAW_CACHED = range(3)
 FIRST_S, SPAN_S, EXPECTED, REACHED, BELOW = range(5)
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@intrinsic
 def high_product(typing: Any, a: Any, b: Any) -> Any:  # noqa: ARG001 (the first argument of every intrinsic)
     """The upper 64 bits of a product of two 64-bit numbers: one instruction, which numpy's integers do not reach."""
 
@@ -68,7 +68,7 @@ def high_product(typing: Any, a: Any, b: Any) -> Any:  # noqa: ARG001 (the first
 
 
 @inner
-def philox(key_0, key_1, step):  # type: ignore[no-untyped-def]
+def philox(key_0, key_1, step):
     """The four words of a step of the counter: Philox4x64-10 as numpy has it."""
     a, b, c, d = np.uint64(step), np.uint64(0), np.uint64(0), np.uint64(0)
     for _ in range(ROUNDS):
@@ -81,13 +81,13 @@ def philox(key_0, key_1, step):  # type: ignore[no-untyped-def]
 
 
 @inner
-def to_unit(word):  # type: ignore[no-untyped-def]
+def to_unit(word):
     """A word as a number in (0, 1)."""
     return (np.float64(word >> DISCARDED_BITS) + 0.5) * CELL
 
 
 @inner
-def uniform_pair(key_0, key_1, pair):  # type: ignore[no-untyped-def]
+def uniform_pair(key_0, key_1, pair):
     """The items 2 pair and 2 pair + 1."""
     # numpy counts before it draws, and a step makes two pairs.
     a, b, c, d = philox(key_0, key_1, pair // 2 + 1)
@@ -96,7 +96,7 @@ def uniform_pair(key_0, key_1, pair):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def uniform_numbers(key_0, key_1, first, n, numbers):  # type: ignore[no-untyped-def]
+def uniform_numbers(key_0, key_1, first, n, numbers):
     """Uniform numbers in (0, 1) of the items `first` to `first + n - 1`: `Draws.uniform`, bit for bit."""
     step = first // 4
     item = 4 * step - first
@@ -114,7 +114,7 @@ def uniform_numbers(key_0, key_1, first, n, numbers):  # type: ignore[no-untyped
 
 
 @inner
-def ratio(numerator, denominator, x):  # type: ignore[no-untyped-def]
+def ratio(numerator, denominator, x):
     """Ratio of two polynomials of degree 7."""
     above, below = numerator[7], denominator[7]
     for power in range(6, -1, -1):
@@ -124,7 +124,7 @@ def ratio(numerator, denominator, x):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def normal_numbers(uniform, n, normal):  # type: ignore[no-untyped-def]
+def normal_numbers(uniform, n, normal):
     """Uniform numbers made standard normal: `randomness.normal_quantile`, operation for operation.
 
     The middle, six in seven, first and for all, without branches; then the others.
@@ -144,7 +144,7 @@ def normal_numbers(uniform, n, normal):  # type: ignore[no-untyped-def]
 
 
 @inner
-def tokens_at(law, z, kind):  # type: ignore[no-untyped-def]
+def tokens_at(law, z, kind):
     """Whole tokens at a standard normal place within the component that a uniform number chooses."""
     size = int(law[3, LAW_SIZE])
     if size < 0:
@@ -159,7 +159,7 @@ def tokens_at(law, z, kind):  # type: ignore[no-untyped-def]
 
 
 @inner
-def interpolated(law, edges, share):  # type: ignore[no-untyped-def]
+def interpolated(law, edges, share):
     """Place in a histogram below which lies a share of it, linear within a bin."""
     j = 0
     while j < edges - 2 and share >= law[1, j + 1]:
@@ -170,7 +170,7 @@ def interpolated(law, edges, share):  # type: ignore[no-untyped-def]
 
 
 @apart
-def next_requests(keys, spans, laws, block, number, total, span, scratch):  # type: ignore[no-untyped-def]
+def next_requests(keys, spans, laws, block, number, total, span, scratch):
     """Draw the next requests into a block.
 
     Parameters
@@ -209,7 +209,7 @@ def next_requests(keys, spans, laws, block, number, total, span, scratch):  # ty
 
 
 @apart
-def draw_streams(keys, spans, block, number, n, scratch):  # type: ignore[no-untyped-def]
+def draw_streams(keys, spans, block, number, n, scratch):
     """Draw the stream of each request by the streams' shares of its span."""
     streams = spans.shape[1] - BELOW
     if streams > 1:
@@ -225,7 +225,7 @@ def draw_streams(keys, spans, block, number, n, scratch):  # type: ignore[no-unt
 
 
 @apart
-def draw_tokens(keys, laws, block, number, n, scratch):  # type: ignore[no-untyped-def]
+def draw_tokens(keys, laws, block, number, n, scratch):
     """Draw the tokens of each request, input and output correlated."""
     for which in range(2):
         uniform_numbers(keys[INPUT + which, 0], keys[INPUT + which, 1], number, n, scratch[0])
@@ -248,7 +248,7 @@ def draw_tokens(keys, laws, block, number, n, scratch):  # type: ignore[no-untyp
 
 
 @kernel
-def draw_block(keys, spans, laws, block, number, place, scratch):  # type: ignore[no-untyped-def]
+def draw_block(keys, spans, laws, block, number, place, scratch):
     """Draw the next requests of a source into a block; `place` holds the sum and the span so far, and is carried on."""
     n, place[0], place[1] = next_requests(keys, spans, laws, block, number, place[0], int(place[1]), scratch)
     return n

@@ -36,17 +36,17 @@ def kernel(function: Function) -> Function:
         compiled = numba.njit(nogil=True, cache=folder is not None, _nrt=False, error_model="numpy")(function)
     finally:
         numba.config.CACHE_DIR = before
-    return compiled  # type: ignore[no-any-return]
+    return compiled
 
 
 def inner(function: Function) -> Function:
     """Compile a function into those that call it: what is passed on between two compiled functions is copied."""
-    return numba.njit(forceinline=True, _nrt=False, error_model="numpy")(function)  # type: ignore[no-any-return]
+    return numba.njit(forceinline=True, _nrt=False, error_model="numpy")(function)
 
 
 def apart(function: Function) -> Function:
     """Compile a function that is called seldom, once and for all its callers."""
-    return numba.njit(_nrt=False, error_model="numpy")(function)  # type: ignore[no-any-return]
+    return numba.njit(_nrt=False, error_model="numpy")(function)
 
 
 @cache
@@ -90,7 +90,7 @@ def _digest_of_sources() -> str:
     return digest.hexdigest()
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@intrinsic
 def prefetch(typing: Any, array: Any, place: Any) -> Any:  # noqa: ARG001 (the first argument of every intrinsic)
     """Ask for the line of the cache of a place in an array; a place that does not exist does no harm."""
 

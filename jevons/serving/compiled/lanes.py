@@ -46,7 +46,7 @@ from jevons.serving.compiled.wheel import AHEAD, WHOLE_IS_BUCKET, put, take
 
 
 @inner
-def settle(state, counts, now):  # type: ignore[no-untyped-def]
+def settle(state, counts, now):
     """Carry the areas on to now."""
     lanes, numbers = counts[LANES] & MOST, counts[LANE_COUNTS] & MOST
     span = now - state[lanes + LANES_AT]
@@ -58,7 +58,7 @@ def settle(state, counts, now):  # type: ignore[no-untyped-def]
 
 
 @inner
-def start(slots, links, state, counts, slot):  # type: ignore[no-untyped-def]
+def start(slots, links, state, counts, slot):
     """Begin a prompt."""
     lanes, numbers, own = counts[LANES], counts[LANE_COUNTS], (slot & MOST) * SLOT
     now = state[lanes + LANES_AT]
@@ -74,7 +74,7 @@ def start(slots, links, state, counts, slot):  # type: ignore[no-untyped-def]
 
 
 @apart
-def fill(slots, links, state, counts):  # type: ignore[no-untyped-def]
+def fill(slots, links, state, counts):
     """Let those who wait into the lanes that are free."""
     numbers, now = counts[LANE_COUNTS], state[counts[LANES] + LANES_AT]
     line = numbers + LANES_LINE
@@ -88,7 +88,7 @@ def fill(slots, links, state, counts):  # type: ignore[no-untyped-def]
 
 
 @inner
-def lost(slots, links, state, counts, slot):  # type: ignore[no-untyped-def]
+def lost(slots, links, state, counts, slot):
     """Count out a request that gave up, at its deadline: the area since then was not its."""
     lanes, entered = counts[LANES], slots[(slot & MOST) * SLOT + ENTERED]
     at = max(slots[(slot & MOST) * SLOT + DEADLINE], entered)
@@ -99,7 +99,7 @@ def lost(slots, links, state, counts, slot):  # type: ignore[no-untyped-def]
 
 
 @apart
-def serve_at_once(slots, links, state, counts, until, queue, i, n, ended):  # type: ignore[no-untyped-def]
+def serve_at_once(slots, links, state, counts, until, queue, i, n, ended):
     """`advance` from the request `i` on while nobody waits, in one loop whose numbers stand in registers.
 
     Returns
@@ -156,7 +156,7 @@ def serve_at_once(slots, links, state, counts, until, queue, i, n, ended):  # ty
 
 
 @inner
-def advance(slots, links, state, counts, until, queue, n):  # type: ignore[no-untyped-def]
+def advance(slots, links, state, counts, until, queue, n):
     """Take requests in and let prompts end, until a time.
 
     Parameters
@@ -212,7 +212,7 @@ def advance(slots, links, state, counts, until, queue, n):  # type: ignore[no-un
 
 
 @apart
-def switch(slots, links, state, counts, now, nodes, on, slowness, expected):  # type: ignore[no-untyped-def]
+def switch(slots, links, state, counts, now, nodes, on, slowness, expected):
     """Work on so many true nodes, as so many lanes of the cell, from now on."""
     settle(state, counts, now)
     lanes = counts[LANES]
@@ -222,7 +222,7 @@ def switch(slots, links, state, counts, now, nodes, on, slowness, expected):  # 
 
 
 @apart
-def close(slots, links, state, counts, now):  # type: ignore[no-untyped-def]
+def close(slots, links, state, counts, now):
     """Lose those whose deadline is past, wherever they stand."""
     settle(state, counts, now)
     gone = clear(slots, links, counts, counts[LANE_COUNTS] + LANES_LINE, now)

@@ -22,13 +22,13 @@ from jevons.serving.compiled.state import (
 
 
 @inner
-def is_empty(counts, line):  # type: ignore[no-untyped-def]
+def is_empty(counts, line):
     """Whether nobody waits."""
     return counts[line] == NOBODY and counts[line + 2] == NOBODY
 
 
 @inner
-def append(links, state, counts, line, slot):  # type: ignore[no-untyped-def]
+def append(links, state, counts, line, slot):
     """Put a request at the end of its class."""
     if state[STREAMS + stream_of(links, slot) * STREAM_ROW + INTERACTIVE] == 0:
         line += 2
@@ -41,13 +41,13 @@ def append(links, state, counts, line, slot):  # type: ignore[no-untyped-def]
 
 
 @inner
-def head(counts, line):  # type: ignore[no-untyped-def]
+def head(counts, line):
     """Whose turn it is to start, or to be lost because its deadline is past."""
     return int(counts[line]) if counts[line] != NOBODY else int(counts[line + 2])
 
 
 @inner
-def pop(links, counts, line, slot):  # type: ignore[no-untyped-def]
+def pop(links, counts, line, slot):
     """Let the head go."""
     if counts[line] != slot:
         line += 2
@@ -55,7 +55,7 @@ def pop(links, counts, line, slot):  # type: ignore[no-untyped-def]
 
 
 @inner
-def clear(slots, links, counts, line, now):  # type: ignore[no-untyped-def]
+def clear(slots, links, counts, line, now):
     """Empty both lines; the first of a list of those whose deadline is past."""
     gone = NOBODY
     for own in (line + 2, line):

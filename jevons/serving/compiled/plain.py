@@ -73,7 +73,7 @@ SOON = 4
 
 
 @apart
-def advance(slots, links, state, counts, until, queue, which, i, n):  # type: ignore[no-untyped-def]
+def advance(slots, links, state, counts, until, queue, which, i, n):
     """Take requests in and let sequences end where nobody waits, until a time.
 
     Parameters
@@ -200,7 +200,7 @@ def advance(slots, links, state, counts, until, queue, which, i, n):  # type: ig
 
 
 @inner
-def ask_ahead(slots, state, counts, queue, which, i, n):  # type: ignore[no-untyped-def]
+def ask_ahead(slots, state, counts, queue, which, i, n):
     """Ask for what a request that comes soon will touch: its row, and its bucket on the replicas it may be sent to."""
     after_next = min(i + 2 * SOON, n - 1) & MOST
     row = (int(queue[which, after_next, 1]) & MOST) * SLOT
@@ -216,7 +216,7 @@ def ask_ahead(slots, state, counts, queue, which, i, n):  # type: ignore[no-unty
 
 
 @inner
-def ask_bucket(state, counts, number, left):  # type: ignore[no-untyped-def]
+def ask_bucket(state, counts, number, left):
     """Ask for the bucket of a sequence of so many tokens on a replica."""
     r, q = row_of(counts, number)
     bucket = bucket_of(state[r + TOKEN_WHOLE] + left, state[r + TOKEN_PART], counts[FINENESS])

@@ -67,7 +67,7 @@ SOON = 4
 
 
 @apart
-def advance(slots, links, state, counts, r, q, until, queue, which, i, n):  # type: ignore[no-untyped-def]
+def advance(slots, links, state, counts, r, q, until, queue, which, i, n):
     """Take requests in and let sequences end while nobody waits, until a time.
 
     Parameters

@@ -98,13 +98,13 @@ from jevons.serving.compiled.wheel import AHEAD_OF_MANY, put, take
 
 
 @inner
-def weight_of(links, state, slot, column):  # type: ignore[no-untyped-def]
+def weight_of(links, state, slot, column):
     """A weight of a request's stream."""
     return state[STREAMS + stream_of(links, slot) * STREAM_ROW + column]
 
 
 @inner
-def load_of(slots, links, state, slot):  # type: ignore[no-untyped-def]
+def load_of(slots, links, state, slot):
     """The slots of a sequence, and its mean context, weighted with them."""
     own, weight = (slot & MOST) * SLOT, weight_of(links, state, slot, OUTPUT_WEIGHT)
     return weight, (slots[own + INPUT] + slots[own + OUTPUT] / 2) * weight
@@ -114,7 +114,7 @@ def load_of(slots, links, state, slot):  # type: ignore[no-untyped-def]
 
 
 @inner
-def advanced(whole, part, tokens):  # type: ignore[no-untyped-def]
+def advanced(whole, part, tokens):
     """A clock after so many tokens more: `VirtualClock.advance`."""
     part = part + tokens
     carry = np.floor(part)
@@ -122,7 +122,7 @@ def advanced(whole, part, tokens):  # type: ignore[no-untyped-def]
 
 
 @inner
-def after(whole, part, tokens):  # type: ignore[no-untyped-def]
+def after(whole, part, tokens):
     """The time so many tokens from a time: `VirtualClock.after`."""
     tokens_whole = np.floor(tokens)
     part = part + (tokens - tokens_whole)
@@ -131,7 +131,7 @@ def after(whole, part, tokens):  # type: ignore[no-untyped-def]
 
 
 @inner
-def pass_time(state, counts, r, q, now, prompt_tokens, tokens):  # type: ignore[no-untyped-def]
+def pass_time(state, counts, r, q, now, prompt_tokens, tokens):
     """Carry the areas on to now, in which time prompts and sequences have got so many tokens each."""
     span = now - state[r + AT]
     state[r + DECODE_AREA] += counts[q + INSIDE] * span
@@ -147,7 +147,7 @@ def pass_time(state, counts, r, q, now, prompt_tokens, tokens):  # type: ignore[
 
 
 @inner
-def prompt_tokens_in(state, counts, r, q, span):  # type: ignore[no-untyped-def]
+def prompt_tokens_in(state, counts, r, q, span):
     """Let the clock of prompts run, and say how far."""
     tokens = span * state[r + PROMPT_SPEED] if counts[q + IN_WORK] > 0 else 0.0
     state[r + PROMPT_WHOLE], state[r + PROMPT_PART] = advanced(state[r + PROMPT_WHOLE], state[r + PROMPT_PART], tokens)
@@ -155,7 +155,7 @@ def prompt_tokens_in(state, counts, r, q, span):  # type: ignore[no-untyped-def]
 
 
 @inner
-def tokens_in(state, counts, r, q, span):  # type: ignore[no-untyped-def]
+def tokens_in(state, counts, r, q, span):
     """Let the clock of tokens run, and say how far."""
     tokens = 0.0
     if counts[q + NUMBER] > 0:
@@ -165,7 +165,7 @@ def tokens_in(state, counts, r, q, span):  # type: ignore[no-untyped-def]
 
 
 @inner
-def settle(state, counts, r, q, now):  # type: ignore[no-untyped-def]
+def settle(state, counts, r, q, now):
     """Carry clocks and areas on to now."""
     span = now - state[r + AT]
     if span > 0:
@@ -174,7 +174,7 @@ def settle(state, counts, r, q, now):  # type: ignore[no-untyped-def]
 
 
 @inner
-def tokens_left(slots, state, r, slot):  # type: ignore[no-untyped-def]
+def tokens_left(slots, state, r, slot):
     """Tokens from now to the end of a sequence."""
     return (slots[(slot & MOST) * SLOT + WHOLE] - state[r + TOKEN_WHOLE]) + (
         slots[(slot & MOST) * SLOT + PART] - state[r + TOKEN_PART]
@@ -182,7 +182,7 @@ def tokens_left(slots, state, r, slot):  # type: ignore[no-untyped-def]
 
 
 @inner
-def retime(slots, state, counts, r, q):  # type: ignore[no-untyped-def]
+def retime(slots, state, counts, r, q):
     """Set the speeds to the batch, and from them when the next prompt and the next sequence end."""
     nodes, due = state[r + NODES], int(counts[q + DUE])
     if counts[COLOCATED] != 0:
@@ -199,7 +199,7 @@ def retime(slots, state, counts, r, q):  # type: ignore[no-untyped-def]
 
 
 @apart
-def retime_both(slots, state, counts, r, q):  # type: ignore[no-untyped-def]
+def retime_both(slots, state, counts, r, q):
     """The same where prompts and sequences are on the same nodes."""
     nodes, due, prompts = state[r + NODES], int(counts[q + DUE]), counts[q + IN_WORK]
     state[r + PROMPT_DUE], state[r + TOKEN_DUE] = np.inf, np.inf
@@ -218,7 +218,7 @@ def retime_both(slots, state, counts, r, q):  # type: ignore[no-untyped-def]
 
 
 @inner
-def set_speeds(state, counts, r, q):  # type: ignore[no-untyped-def]
+def set_speeds(state, counts, r, q):
     """Speeds of prompts and of sequences where both are on the same nodes."""
     nodes, chunk = state[r + NODES], state[CHUNK]
     plain = crowd.step_s(state, r, nodes)
@@ -241,7 +241,7 @@ def set_speeds(state, counts, r, q):  # type: ignore[no-untyped-def]
 
 
 @inner
-def decode(slots, links, state, counts, r, q, slot):  # type: ignore[no-untyped-def]
+def decode(slots, links, state, counts, r, q, slot):
     """Let a sequence into the batch."""
     own = (slot & MOST) * SLOT
     crowd.add(state, counts, r, q, *load_of(slots, links, state, slot))
@@ -254,7 +254,7 @@ def decode(slots, links, state, counts, r, q, slot):  # type: ignore[no-untyped-
 
 
 @inner
-def admit(slots, links, state, counts, r, q, slot):  # type: ignore[no-untyped-def]
+def admit(slots, links, state, counts, r, q, slot):
     """Let a request whose prompt is done decode."""
     own = (slot & MOST) * SLOT
     if np.isnan(slots[own + FIRST_TOKEN]):
@@ -268,7 +268,7 @@ def admit(slots, links, state, counts, r, q, slot):  # type: ignore[no-untyped-d
 
 
 @inner
-def begin(slots, links, state, counts, r, q, slot):  # type: ignore[no-untyped-def]
+def begin(slots, links, state, counts, r, q, slot):
     """Begin a prompt on a replica; a slot of the batch is its own from here on."""
     own = (slot & MOST) * SLOT
     if np.isnan(slots[own + PREFILL_START]):
@@ -280,7 +280,7 @@ def begin(slots, links, state, counts, r, q, slot):  # type: ignore[no-untyped-d
 
 
 @inner
-def has_room(links, state, counts, r, q, slot):  # type: ignore[no-untyped-def]
+def has_room(links, state, counts, r, q, slot):
     """Whether a request may leave the line."""
     weight = weight_of(links, state, slot, OUTPUT_WEIGHT)
     if counts[COLOCATED] != 0:
@@ -291,7 +291,7 @@ def has_room(links, state, counts, r, q, slot):  # type: ignore[no-untyped-def]
 
 
 @apart
-def let_in(slots, links, state, counts, r, q):  # type: ignore[no-untyped-def]
+def let_in(slots, links, state, counts, r, q):
     """Let those who wait in as far as there is room."""
     line, now = q + LINE, state[r + AT]
     while not is_empty(counts, line):
@@ -310,7 +310,7 @@ def let_in(slots, links, state, counts, r, q):  # type: ignore[no-untyped-def]
 
 
 @apart
-def lost(slots, links, state, counts, r, q, slot):  # type: ignore[no-untyped-def]
+def lost(slots, links, state, counts, r, q, slot):
     """Count out a request that gave up, at its deadline: the area since then was not its."""
     now, entered = state[r + AT], slots[(slot & MOST) * SLOT + ENTERED]
     at = max(slots[(slot & MOST) * SLOT + DEADLINE], entered)
@@ -326,7 +326,7 @@ def lost(slots, links, state, counts, r, q, slot):  # type: ignore[no-untyped-de
 
 
 @inner
-def join(slots, links, state, counts, r, q, slot, now):  # type: ignore[no-untyped-def]
+def join(slots, links, state, counts, r, q, slot, now):
     """Take a request in: with its prompt, or when its prompt is done."""
     settle(state, counts, r, q, now)
     own, line, now = (slot & MOST) * SLOT, q + LINE, state[r + AT]
@@ -352,7 +352,7 @@ def join(slots, links, state, counts, r, q, slot, now):  # type: ignore[no-untyp
 
 
 @apart
-def end_prompt(slots, links, state, counts, r, q):  # type: ignore[no-untyped-def]
+def end_prompt(slots, links, state, counts, r, q):
     """The first of the prompts is done: its sequence decodes on the same replica."""
     now, slot = state[r + AT], int(state[heap_of(counts, q) + 2])
     own = (slot & MOST) * SLOT
@@ -371,7 +371,7 @@ def end_prompt(slots, links, state, counts, r, q):  # type: ignore[no-untyped-de
 
 
 @inner
-def leave(slots, links, state, counts, r, q, slot):  # type: ignore[no-untyped-def]
+def leave(slots, links, state, counts, r, q, slot):
     """Count a sequence out of its replica."""
     own = (slot & MOST) * SLOT
     crowd.remove(state, counts, r, q, *load_of(slots, links, state, slot))
@@ -380,7 +380,7 @@ def leave(slots, links, state, counts, r, q, slot):  # type: ignore[no-untyped-d
 
 
 @inner
-def rest_where_empty(state, counts, r, q):  # type: ignore[no-untyped-def]
+def rest_where_empty(state, counts, r, q):
     """Clocks begin anew where nobody is left to keep time for."""
     if counts[COLOCATED] != 0 and counts[q + IN_WORK] == 0:
         state[r + PROMPT_WHOLE], state[r + PROMPT_PART], state[r + PROMPT_MASS] = 0.0, 0.0, 0.0
@@ -389,7 +389,7 @@ def rest_where_empty(state, counts, r, q):  # type: ignore[no-untyped-def]
 
 
 @inner
-def ring(slots, links, state, counts, r, q):  # type: ignore[no-untyped-def]
+def ring(slots, links, state, counts, r, q):
     """Whatever of a replica is due next: a prompt or a sequence ends, and others take its place.
 
     A clock whose end is due stands at that end exactly; the other one goes on by its speed.
@@ -433,7 +433,7 @@ def ring(slots, links, state, counts, r, q):  # type: ignore[no-untyped-def]
 
 
 @apart
-def end_prompts(slots, links, state, counts, r, q, whole, part):  # type: ignore[no-untyped-def]
+def end_prompts(slots, links, state, counts, r, q, whole, part):
     """All prompts of a replica that end at a time."""
     heap = heap_of(counts, q)
     while counts[q + IN_WORK] > 0 and state[heap] == whole and state[heap + 1] == part:
@@ -444,14 +444,14 @@ def end_prompts(slots, links, state, counts, r, q, whole, part):  # type: ignore
 
 
 @inner
-def heap_of(counts, q):  # type: ignore[no-untyped-def]
+def heap_of(counts, q):
     """Where the heap of a replica begins."""
     number = (q - counts[REPLICA_COUNTS]) // counts[REPLICA_COUNTS_ROW]
     return counts[PROMPTS] + number * counts[PROMPT_ROOM] * PROMPT_ROW
 
 
 @inner
-def is_earlier(slots, state, one, other):  # type: ignore[no-untyped-def]
+def is_earlier(slots, state, one, other):
     """Whether an entry of the heap comes before another: by its end, then by its request."""
     if state[one] != state[other]:
         return state[one] < state[other]
@@ -461,14 +461,14 @@ def is_earlier(slots, state, one, other):  # type: ignore[no-untyped-def]
 
 
 @inner
-def swap(state, one, other):  # type: ignore[no-untyped-def]
+def swap(state, one, other):
     """Let two entries change places."""
     for column in range(PROMPT_ROW):
         state[one + column], state[other + column] = state[other + column], state[one + column]
 
 
 @apart
-def push_prompt(slots, state, counts, q, whole, part, slot):  # type: ignore[no-untyped-def]
+def push_prompt(slots, state, counts, q, whole, part, slot):
     """Put a prompt on the heap."""
     heap, place = heap_of(counts, q), int(counts[q + IN_WORK])
     counts[q + IN_WORK] += 1
@@ -483,7 +483,7 @@ def push_prompt(slots, state, counts, q, whole, part, slot):  # type: ignore[no-
 
 
 @apart
-def pop_prompt(slots, state, counts, q):  # type: ignore[no-untyped-def]
+def pop_prompt(slots, state, counts, q):
     """Take the first prompt from the heap."""
     heap = heap_of(counts, q)
     counts[q + IN_WORK] -= 1
@@ -500,7 +500,7 @@ def pop_prompt(slots, state, counts, q):  # type: ignore[no-untyped-def]
 
 
 @inner
-def next_due(state, r):  # type: ignore[no-untyped-def]
+def next_due(state, r):
     """When something of a replica is due next."""
     return min(state[r + PROMPT_DUE], state[r + TOKEN_DUE])
 
@@ -509,7 +509,7 @@ def next_due(state, r):  # type: ignore[no-untyped-def]
 
 
 @inner
-def advance(slots, links, state, counts, until, queue, which, n):  # type: ignore[no-untyped-def]
+def advance(slots, links, state, counts, until, queue, which, n):
     """Take requests in and let prompts and sequences end, until a time.
 
     Parameters
@@ -553,7 +553,7 @@ def advance(slots, links, state, counts, until, queue, which, n):  # type: ignor
 
 
 @apart
-def switch(slots, links, state, counts, number, now, nodes, row):  # type: ignore[no-untyped-def]
+def switch(slots, links, state, counts, number, now, nodes, row):
     """Serve on so many true nodes from now on, under the expected load of a row of the schedule."""
     r, q = row_of(counts, number)
     settle(state, counts, r, q, now)
@@ -567,7 +567,7 @@ def switch(slots, links, state, counts, number, now, nodes, row):  # type: ignor
 
 
 @apart
-def settle_all(state, counts, now):  # type: ignore[no-untyped-def]
+def settle_all(state, counts, now):
     """Carry all replicas on to now."""
     for number in range(counts[N_REPLICAS]):
         r, q = row_of(counts, number)
@@ -575,7 +575,7 @@ def settle_all(state, counts, now):  # type: ignore[no-untyped-def]
 
 
 @apart
-def close(slots, links, state, counts, now):  # type: ignore[no-untyped-def]
+def close(slots, links, state, counts, now):
     """Lose those whose deadline is past, wherever they stand."""
     settle_all(state, counts, now)
     for number in range(counts[N_REPLICAS]):
@@ -588,7 +588,7 @@ def close(slots, links, state, counts, now):  # type: ignore[no-untyped-def]
 
 
 @apart
-def interrupt(slots, links, state, counts, now, hit, again):  # type: ignore[no-untyped-def]
+def interrupt(slots, links, state, counts, now, hit, again):
     """Take sequences out whose node failed: what they have generated must be prefilled with the prompt again.
 
     Parameters
@@ -618,7 +618,7 @@ def interrupt(slots, links, state, counts, now, hit, again):  # type: ignore[no-
 
 
 @inner
-def take_out(slots, links, state, counts, r, q, again):  # type: ignore[no-untyped-def]
+def take_out(slots, links, state, counts, r, q, again):
     """Empty the wheel of a replica and put back those who stay."""
     first, size, stay = q + LINE + LINES, counts[WHEEL_BUCKETS], NOBODY
     for place in range(first - 1, first + size):

@@ -9,18 +9,16 @@ from math import log, sqrt
 
 import numpy as np
 
-from jevons.serving.compiled.day import advance, control
-from jevons.serving.compiled.draws import (
+from jevons.randomness import (
     CENTRE_DENOMINATOR,
     CENTRE_NUMERATOR,
     SHOULDER_DENOMINATOR,
     SHOULDER_NUMERATOR,
     TAIL_DENOMINATOR,
     TAIL_NUMERATOR,
-    philox,
-    ratio,
-    to_unit,
 )
+from jevons.serving.compiled.day import advance, control
+from jevons.serving.compiled.draws import philox, ratio, to_unit
 from jevons.serving.compiled.jit import apart, inner, kernel
 from jevons.serving.compiled.state import (
     AFTER,
@@ -61,7 +59,8 @@ from jevons.serving.compiled.state import (
 )
 from jevons.workload import GAMMA_TRIALS
 
-#: Rows of a stream's keys of over-dispersion: the normal number and the uniform one of a trial, and that of small shapes.
+#: Rows of a stream's keys of over-dispersion: the normal number and the uniform one of a trial, and that of small
+#: shapes.
 GAMMA, GAMMA_TRIAL, GAMMA_SHAPE = range(3)
 #: Columns of a day's account, see `interface.Flow`; the last says whether its requests were all that it had room for.
 (
@@ -73,7 +72,7 @@ QUANTILES = (0.5, 0.95, 0.99)
 
 
 @inner
-def uniform_number(key, item):  # type: ignore[no-untyped-def]
+def uniform_number(key, item):
     """One item of `Draws.uniform`."""
     words = philox(key[0], key[1], item // 4 + 1)
     which = item % 4
@@ -88,7 +87,7 @@ def uniform_number(key, item):  # type: ignore[no-untyped-def]
 
 
 @inner
-def normal_number(p):  # type: ignore[no-untyped-def]
+def normal_number(p):
     """Quantile of the standard normal distribution: `randomness.normal_quantile` of one number."""
     q = p - 0.5
     if abs(q) <= 0.425:
@@ -102,7 +101,7 @@ def normal_number(p):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def gamma_multipliers(keys, cvs, multipliers):  # type: ignore[no-untyped-def]
+def gamma_multipliers(keys, cvs, multipliers):
     """Multipliers of over-dispersion of each day, span and stream: `workload.gamma_numbers` on arrays.
 
     Parameters
@@ -121,7 +120,7 @@ def gamma_multipliers(keys, cvs, multipliers):  # type: ignore[no-untyped-def]
 
 
 @apart
-def gamma_number(keys, cv, item):  # type: ignore[no-untyped-def]
+def gamma_number(keys, cv, item):
     """Gamma number of mean 1 from draws of its own; the method is told in `workload.gamma_numbers`."""
     if cv == 0:
         return 1.0
@@ -144,7 +143,7 @@ def gamma_number(keys, cv, item):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def serve_days(  # type: ignore[no-untyped-def]
+def serve_days(
     slots, links, state, counts,
     first_state, first_counts, laws_of_days,
     keys, spans, laws, rows, until,
@@ -172,8 +171,8 @@ def serve_days(  # type: ignore[no-untyped-def]
     no_row, no_slots, nobody_again : ndarray
         What `day.control` is given at a close.
     totals, cells, ttft, tpot, stream_ttft, flow : ndarray, shape (days, ...)
-        Overwritten: notes, cells, percentiles (3, hours) of the latencies of each hour, the 95th of each stream's time to
-        first token, and the account.
+        Overwritten: notes, cells, percentiles (3, hours) of the latencies of each hour, the 95th of each stream's time
+        to first token, and the account.
     """
     for day in range(len(laws_of_days)):
         reset(links, state, counts, first_state, first_counts, laws_of_days[day], progress)
@@ -194,7 +193,7 @@ def serve_days(  # type: ignore[no-untyped-def]
 
 
 @apart
-def reset(links, state, counts, first_state, first_counts, law, progress):  # type: ignore[no-untyped-def]
+def reset(links, state, counts, first_state, first_counts, law, progress):
     """Bring the memory to what a day begins with."""
     for i in range(len(state)):
         state[i] = first_state[i]
@@ -211,7 +210,7 @@ def reset(links, state, counts, first_state, first_counts, law, progress):  # ty
 
 
 @apart
-def take_account(slots, links, state, counts, now, flow):  # type: ignore[no-untyped-def]
+def take_account(slots, links, state, counts, now, flow):
     """What was there when the day closed, and both sides of Little's law in both stages."""
     lanes = counts[LANES]
     flow[FLOW_INSIDE] = 0.0
@@ -233,7 +232,7 @@ def take_account(slots, links, state, counts, now, flow):  # type: ignore[no-unt
 
 
 @apart
-def take_percentiles(state, counts, block, n, scratch, ttft, tpot, stream_ttft):  # type: ignore[no-untyped-def]
+def take_percentiles(state, counts, block, n, scratch, ttft, tpot, stream_ttft):
     """Percentiles of the requests of each hour, which stand together, and of each stream."""
     warm_up, hours, hour_s, origin_s = counts[WARM_UP], counts[HOURS], state[HOUR_S], state[ORIGIN_S]
     i = 0
@@ -266,7 +265,7 @@ def take_percentiles(state, counts, block, n, scratch, ttft, tpot, stream_ttft):
 
 
 @apart
-def sort(values, n):  # type: ignore[no-untyped-def]
+def sort(values, n):
     """Sort the first n values in place, by Shell's method with Ciura's gaps."""
     for gap in (701, 301, 132, 57, 23, 10, 4, 1):
         for i in range(gap, n):
@@ -278,7 +277,7 @@ def sort(values, n):  # type: ignore[no-untyped-def]
 
 
 @inner
-def quantile(rising, n, p):  # type: ignore[no-untyped-def]
+def quantile(rising, n, p):
     """Quantile of n values in rising order, linear between them: `measurement.quantile`; NaN of none."""
     if n == 0:
         return np.nan

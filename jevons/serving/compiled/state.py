@@ -1,7 +1,7 @@
 """Where everything stands that the kernels work on: four arrays and the places in them.
 
-A compiled function that is passed an array is passed seven numbers, and a structure of arrays a hundred; so all state of
-a day stands in four plain arrays, which every kernel takes in the same order:
+A compiled function that is passed an array is passed seven numbers, and a structure of arrays a hundred; so all state
+of a day stands in four plain arrays, which every kernel takes in the same order:
 
 - `slots`, floats: a row for each request that is there; slots are few, whatever the number of requests, and used again.
 - `links`, 32-bit integers: the same memory once more, for what is linked.
@@ -26,13 +26,14 @@ NOBODY = -1
 #: `place & MOST` is a place that is known not to be negative: to others numba adds the length of the array if they are.
 MOST = (1 << 31) - 1
 
-# --- slots: a row is two lines of the cache; all that is read when a request leaves is in the first. -------------------
+# --- slots: a row is two lines of the cache; all that is read when a request leaves is in the first.
+# -------------------
 
-#: Arrival, first token; when it leaves the wheel it is in: whole tokens and a fraction of virtual time, in the lanes the
-#: bucket and the time; output, input and cached tokens; and in the eighth place two links, see below.
+#: Arrival, first token; when it leaves the wheel it is in: whole tokens and a fraction of virtual time, in the lanes
+#: the bucket and the time; output, input and cached tokens; and in the eighth place two links, see below.
 ARRIVAL, FIRST_TOKEN, WHOLE, PART, OUTPUT, INPUT, CACHED = range(7)
-#: Entry into its stage; what a step that was running on arrival adds to its times; tokens left to decode, weighted tokens
-#: to prefill; when it gives up; begin of its prefill; its number; and two links.
+#: Entry into its stage; what a step that was running on arrival adds to its times; tokens left to decode, weighted
+#: tokens to prefill; when it gives up; begin of its prefill; its number; and two links.
 ENTERED, WAIT, LEFT, PREFILL, DEADLINE, PREFILL_START, REQUEST = range(8, 15)
 SLOT = 16
 
@@ -104,10 +105,11 @@ RECORD_ROW = 4
 NUMBERS = 32
 POOLED, ROUND_ROBIN, POWER_OF_TWO = range(3)
 
-#: Of the lanes: those on, those busy, requests there, first of the bucket that is next, how many hang on later ones, first
-#: and last of two lines.
+#: Of the lanes: those on, those busy, requests there, first of the bucket that is next, how many hang on later ones,
+#: first and last of two lines.
 LANES_ON, LANES_BUSY, LANES_INSIDE, LANES_DUE, LANES_LATER, LANES_LINE = range(6)
-#: Of a replica: requests in their prompts, in decode, sequences, prompts in work and how many there may be; then as above.
+#: Of a replica: requests in their prompts, in decode, sequences, prompts in work and how many there may be; then as
+#: above.
 PROMPTING, INSIDE, NUMBER, IN_WORK, PROMPT_SLOTS, DUE, LATER, LINE = range(8)
 #: Two lines: first and last of the interactive requests, first and last of the others.
 LINES = 4
@@ -126,10 +128,10 @@ def bin_edges_s() -> Floats:
 
 # --- What else an advance takes ---------------------------------------------------------------------------------------
 
-#: The schedule, a row for each switch of the nodes and each note of the totals: time and whether it is a note; true nodes
-#: that prefill, lanes of the cell, their slowness, how many are expected to be busy; true nodes that decode, prompts they
-#: may have in work, replicas of the cell; expected prompt tokens of a node, output tokens and their context in the true
-#: pool, 1/s; the step in balance.
+#: The schedule, a row for each switch of the nodes and each note of the totals: time and whether it is a note; true
+#: nodes that prefill, lanes of the cell, their slowness, how many are expected to be busy; true nodes that decode,
+#: prompts they may have in work, replicas of the cell; expected prompt tokens of a node, output tokens and their
+#: context in the true pool, 1/s; the step in balance.
 (
     ROW_TIME, ROW_IS_NOTE, ROW_LANES_NODES, ROW_LANES, ROW_SLOWNESS, ROW_EXPECTED_LANES, ROW_NODES, ROW_PROMPT_SLOTS,
     ROW_REPLICAS, ROW_PROMPTS_PER_S, ROW_TOKENS_PER_S, ROW_CONTEXT_PER_S, ROW_STEP,

@@ -1,7 +1,7 @@
 """Which replica is next: a tournament of their next events, and the choice of one for each request.
 
-As an event is mostly put off by who joins, a replica stands in the tournament with a time that may be too early; when it
-wins with such a time it is entered again with the true one.
+As an event is mostly put off by who joins, a replica stands in the tournament with a time that may be too early; when
+it wins with such a time it is entered again with the true one.
 
 A replica is named by its number, or by the place of its row in `state` (`r`) and in `counts` (`q`).
 """
@@ -36,26 +36,26 @@ from jevons.serving.compiled.state import (
 
 
 @inner
-def row_of(counts, number):  # type: ignore[no-untyped-def]
+def row_of(counts, number):
     """Where the rows of a replica begin, in `state` and in `counts`."""
     r, q = counts[REPLICAS] + number * REPLICA_ROW, counts[REPLICA_COUNTS] + number * counts[REPLICA_COUNTS_ROW]
     return r & MOST, q & MOST
 
 
 @inner
-def winner(state, counts):  # type: ignore[no-untyped-def]
+def winner(state, counts):
     """Number of the replica that is next, and the time with which it is entered."""
     return int(counts[(counts[TREE] & MOST) + 1]), state[(counts[TREE_TIMES] & MOST) + 1]
 
 
 @inner
-def entered_with(state, counts, number):  # type: ignore[no-untyped-def]
+def entered_with(state, counts, number):
     """The time with which a replica is entered."""
     return state[(counts[TREE_TIMES] + counts[LEAVES] + number) & MOST]
 
 
 @inner
-def enter_tournament(state, counts, number, due):  # type: ignore[no-untyped-def]
+def enter_tournament(state, counts, number, due):
     """Enter a replica with the time of its next event; of equals the lower number wins."""
     times, tree, node = counts[TREE_TIMES] & MOST, counts[TREE] & MOST, (counts[LEAVES] + number) & MOST
     state[times + node] = due
@@ -70,7 +70,7 @@ def enter_tournament(state, counts, number, due):  # type: ignore[no-untyped-def
 
 
 @apart
-def draw_choices(slots, state, counts, queue, which, n):  # type: ignore[no-untyped-def]
+def draw_choices(slots, state, counts, queue, which, n):
     """The two numbers by which each of the queue chooses its replica, in the other half of the queue."""
     if counts[ROUTING] == POWER_OF_TWO:
         key_0 = np.uint64(state[ROUTING_KEY]) << np.uint64(32) | np.uint64(state[ROUTING_KEY + 1])
@@ -81,14 +81,14 @@ def draw_choices(slots, state, counts, queue, which, n):  # type: ignore[no-unty
 
 
 @inner
-def two_of(counts, queue, which, i):  # type: ignore[no-untyped-def]
+def two_of(counts, queue, which, i):
     """The two replicas that the numbers of a request choose."""
     on = max(counts[ON], 1)
     return int(queue[1 - which, i, 0] * on), int(queue[1 - which, i, 1] * on)
 
 
 @inner
-def chosen(counts, queue, which, i):  # type: ignore[no-untyped-def]
+def chosen(counts, queue, which, i):
     """Number of the replica that a request of the queue is sent to: of two, the one with fewer requests."""
     number = 0
     if counts[ROUTING] == ROUND_ROBIN:

@@ -5,8 +5,9 @@ hung on the list of its bucket, and when a bucket's turn comes its list is sorte
 of n takes log n and as many misses of the cache.  Buckets are used again lap by lap; who is hung on a bucket for a
 later lap stays there.
 
-A wheel stands in `counts`: `first` is the place of its buckets and `size` their number, a power of two.  Three numbers go
-with it: the first slot of the bucket that is next (`due`), the number of that bucket, and how many hang on later ones.
+A wheel stands in `counts`: `first` is the place of its buckets and `size` their number, a power of two.  Three numbers
+go with it: the first slot of the bucket that is next (`due`), the number of that bucket, and how many hang on later
+ones.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ AHEAD, AHEAD_OF_MANY = 8, 2
 
 
 @inner
-def bucket_of(whole, part, fineness):  # type: ignore[no-untyped-def]
+def bucket_of(whole, part, fineness):
     """Number of the bucket of a time: 2^fineness buckets to a token."""
     if fineness == WHOLE_IS_BUCKET:
         return int(whole)
@@ -32,7 +33,7 @@ def bucket_of(whole, part, fineness):  # type: ignore[no-untyped-def]
 
 
 @inner
-def sorted_in(slots, links, due, slot):  # type: ignore[no-untyped-def]
+def sorted_in(slots, links, due, slot):
     """Hang a slot on a list in the order of times, then of requests; the first of the list."""
     own = (slot & MOST) * SLOT
     whole, part = slots[own + WHOLE], slots[own + PART]
@@ -55,7 +56,7 @@ def sorted_in(slots, links, due, slot):  # type: ignore[no-untyped-def]
 
 
 @inner
-def put(slots, links, counts, first, size, fineness, due, bucket, later, slot):  # type: ignore[no-untyped-def]
+def put(slots, links, counts, first, size, fineness, due, bucket, later, slot):
     """Put a slot in; the three numbers of the wheel."""
     own = bucket_of(slots[(slot & MOST) * SLOT + WHOLE], slots[(slot & MOST) * SLOT + PART], fineness)
     if due == NOBODY:
@@ -83,8 +84,10 @@ def put(slots, links, counts, first, size, fineness, due, bucket, later, slot): 
 
 
 @inner
-def ask(slots, links, counts, first, size, bucket, ahead):  # type: ignore[no-untyped-def]
-    """Ask for the rows of those whose bucket comes soon, the first on it and then the next: they left the cache long ago."""
+def ask(slots, links, counts, first, size, bucket, ahead):
+    """Ask for the rows of those whose bucket comes soon, the first on it and then the next: they left the cache
+    long ago.
+    """
     prefetch(slots, int(counts[first + ((bucket + ahead) & (size - 1))]) * SLOT)
     near = int(counts[first + ((bucket + ahead // 2) & (size - 1) & MOST)])
     if near != NOBODY:
@@ -92,7 +95,7 @@ def ask(slots, links, counts, first, size, bucket, ahead):  # type: ignore[no-un
 
 
 @inner
-def take(slots, links, counts, first, size, fineness, due, bucket, later, ahead):  # type: ignore[no-untyped-def]
+def take(slots, links, counts, first, size, fineness, due, bucket, later, ahead):
     """Take the first slot out, and if it was the last of its bucket sort the next; the three numbers of the wheel."""
     due = int(links[(due & MOST) * LINK + AFTER])
     steps = 0
@@ -124,7 +127,7 @@ def take(slots, links, counts, first, size, fineness, due, bucket, later, ahead)
 
 
 @apart
-def first_bucket(slots, links, counts, first, size, fineness):  # type: ignore[no-untyped-def]
+def first_bucket(slots, links, counts, first, size, fineness):
     """The lowest bucket on which anybody hangs."""
     lowest = -1
     for place in range(first, first + size):
