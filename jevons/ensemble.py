@@ -16,7 +16,7 @@ from jevons.months import Stack
 from jevons.scenario import ARMS, Scenario
 from jevons.serving import DEFAULT_ENGINE
 from jevons.serving import engine as engine_named
-from jevons.workers import Progress, Workers
+from jevons.workers import Progress, Workers, checked_count
 
 #: Most worlds of a stack: enough that what is done once for all of them costs little, and few enough for memory.
 WORLDS_PER_STACK = 128
@@ -75,7 +75,7 @@ def simulate(
     UsageError
         If the engine does not exist, a path does not fit the scenario, or the scenario is one of a day.
     """
-    chosen = engine_named(engine)
+    chosen, workers = engine_named(engine), checked_count(workers)
     if scenario.kind != "market":
         raise UsageError("a scenario of kind day has no months: use simulate_day")
     _check_paths(scenario, prices, usage)

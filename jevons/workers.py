@@ -18,12 +18,18 @@ Job = TypeVar("Job")
 Outcome = TypeVar("Outcome")
 
 
+def checked_count(workers: int) -> int:
+    """A number of workers, at least 1."""
+    if workers < 1:
+        raise UsageError(f"workers must be at least 1, not {workers}")
+    return workers
+
+
 class Workers:
     """Processes that work off jobs, or threads where the work lets others run beside it; one worker is this thread."""
 
     def __init__(self, count: int, *, in_threads: bool = False) -> None:
-        if count < 1:
-            raise UsageError(f"workers must be at least 1, not {count}")
+        checked_count(count)
         self._pool: Executor | None = None
         if count == 1:
             return

@@ -188,7 +188,7 @@ def test_a_path_that_does_not_fit_is_refused(kind, paths, message):
 
 
 def test_unknown_engines_and_no_workers_are_refused():
-    with pytest.raises(UsageError, match="engine must be one of simpy, closed_form, not 'fast'"):
+    with pytest.raises(UsageError, match="engine must be one of compiled, simpy, closed_form, not 'fast'"):
         simulate(world(), engine="fast")
     with pytest.raises(UsageError, match="workers must be at least 1, not 0"):
         simulate(world(), engine="closed_form", workers=0)

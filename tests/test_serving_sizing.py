@@ -288,11 +288,11 @@ def test_waiting_for_lanes_is_near_erlang_c(servers, load):
 def test_a_day_takes_its_time_on_the_clock():
     """24 hours and the one before them, of 60 s each."""
     env = simpy.Environment(initial_time=777.0)
-    env.run(engine("closed_form")(env, replace(DAY, seconds_per_hour=60.0), Draws(seed=1, replication=0)))
+    env.run(engine("closed_form").serve(env, replace(DAY, seconds_per_hour=60.0), Draws(seed=1, replication=0)))
 
     assert env.now == 777.0 + 25 * 60
 
 
 def test_an_engine_that_is_not_there_is_named_with_those_that_are():
-    with pytest.raises(UsageError, match="engine must be one of simpy, closed_form, not 'gpu'"):
+    with pytest.raises(UsageError, match="engine must be one of compiled, simpy, closed_form, not 'gpu'"):
         engine("gpu")
