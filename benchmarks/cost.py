@@ -1,26 +1,25 @@
 """What the simulation costs on this machine: by replication, by million requests, by draw, and in which room.
 
-    python benchmarks/cost.py [SCENARIO]
+    python -m benchmarks.cost [SCENARIO]
 
-Prints and asserts nothing.  Times are those of the processor, best of several, in one process.
+Prints, and writes benchmarks/results/cost.txt; asserts nothing.  Times are those of the processor, best of several,
+in one process.
 """
 
 from __future__ import annotations
 
 import cProfile
-import os
-import platform
 import pstats
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
-import numpy as np
 import simpy
 
 import jevons.model
+from benchmarks.printing import columns, heading, publish
 from jevons.model import run_arms, shock_month
 from jevons.months import Month
 from jevons.randomness import Draws
@@ -42,13 +41,10 @@ def main(path: Path) -> None:
     """Measure and print."""
     scenario = load(path)
     central = scenario.central()
-    print(f"$ python benchmarks/cost.py {path.name}")
-    versions = f"Python {platform.python_version()}, numpy {np.__version__}, simpy {simpy.__version__}"
-    print(f"{versions}, {os.cpu_count()} cores\n")
     seconds, arms = measured(lambda: run_arms(central, 0, "simpy"))
     draw, _ = measured(lambda: run_arms(central, 0, "closed_form"))
     requests = sum(requests_simulated(month) for month in months_run(scenario, arms))
-    table(
+    lines = columns(
         ("main job", "", ""),
         [
             ("replication, simpy", f"{seconds:.2f} s", f"{requests:,} requests, {requests / seconds:,.0f}/s"),
@@ -62,9 +58,13 @@ def main(path: Path) -> None:
             ),
         ],
     )
-    table(("engine alone, one day", "s", "s a million"), [engine_row(central, size) for size in SIZES])
+    lines += [
+        "",
+        *columns(("engine alone, one day", "s", "s a million"), [engine_row(central, size) for size in SIZES]),
+    ]
     for name in ("simpy", "closed_form"):
-        table((f"where the time goes, {name}", "share", ""), shares(central, name))
+        lines += ["", *columns((f"where the time goes, {name}", "share"), shares(central, name))]
+    publish("cost", [*heading(f"python -m benchmarks.cost {path.name}"), *lines])
 
 
 def measured(work: Callable[[], Value]) -> tuple[float, Value]:
@@ -123,7 +123,7 @@ def busiest_day(scenario: Scenario, size: int) -> Day:
     )
 
 
-def shares(scenario: Scenario, name: str) -> list[tuple[str, str, str]]:
+def shares(scenario: Scenario, name: str) -> list[tuple[str, str]]:
     """Share of each room in the time of a replication, under a profiler, which makes small functions dearer."""
     profile = cProfile.Profile()
     profile.enable()
@@ -135,7 +135,7 @@ def shares(scenario: Scenario, name: str) -> list[tuple[str, str, str]]:
         by_room[room(file)] = by_room.get(room(file), 0.0) + seconds
     total = sum(by_room.values())
     ranked = sorted(by_room.items(), key=lambda item: -item[1])
-    return [(name, f"{100 * seconds / total:.0f} %", "") for name, seconds in ranked if seconds > 0.01 * total]
+    return [(name, f"{100 * seconds / total:.0f} %") for name, seconds in ranked if seconds > 0.01 * total]
 
 
 def room(file: str) -> str:
@@ -144,18 +144,6 @@ def room(file: str) -> str:
     if path.is_relative_to(PACKAGE):
         return "jevons." + path.relative_to(PACKAGE).parts[0].removesuffix(".py")
     return next((name for name in ("simpy", "numpy") if name in path.parts), "Python")
-
-
-def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Print rows in columns."""
-    widths = [max(len(row[i]) for row in (head, *rows)) for i in range(len(head))]
-    for row in (head, *rows):
-        first, *rest = (
-            cell.ljust(width) if i == 0 else cell.rjust(width)
-            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
-        )
-        print("  ".join([first, *rest]).rstrip())
-    print()
 
 
 if __name__ == "__main__":
