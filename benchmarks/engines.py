@@ -25,6 +25,8 @@ class Engine:
     #: Customers that it can be asked to serve in the time there is, by case where they differ.
     at_most: int = 1_000_000
     at_most_in: dict[str, int] = field(default_factory=dict)
+    #: Whether its loop is machine code, whose instructions can be counted.
+    compiled: bool = False
     #: Why it cannot be run here, if it cannot.
     absent: str = ""
 

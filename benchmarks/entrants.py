@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from benchmarks import ours
 from benchmarks.engines import Engine
-from benchmarks.rivals import ciw_models, plain_simpy, salabim_models
+from benchmarks.rivals import c_program, ciw_models, plain_simpy, salabim_models
 
 ENTRANTS: tuple[Engine, ...] = (
     ours.SIMPY,
+    c_program.ENGINE,
     plain_simpy.ENGINE,
     ciw_models.ENGINE,
     salabim_models.ENGINE,
