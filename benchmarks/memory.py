@@ -10,6 +10,7 @@ from __future__ import annotations
 import gc
 import resource
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 from benchmarks.cases import CASES
@@ -25,13 +26,16 @@ def main(name: str, case: str, customers: int) -> None:
     """Measure and print."""
     engine, make = entrant(name), CASES[case]
     engine.prepare(make(WARM_UP))()
-    run = engine.prepare(make(customers))
+    print(f"{rise_mb(engine.prepare(make(customers))):.1f}")
+
+
+def rise_mb(run: Callable[[], object]) -> float:
+    """By how much the peak of this process's memory rises over a run, MB."""
     gc.collect()
     forget_peak()
     before_mb = peak_mb()
-    kept = run()
-    print(f"{peak_mb() - before_mb:.1f}")
-    del kept
+    run()
+    return peak_mb() - before_mb
 
 
 def forget_peak() -> None:

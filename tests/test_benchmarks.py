@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from benchmarks import reference
+from benchmarks import growth, reference
 from benchmarks.cases import CASES, Batch, Case, Servers
 from benchmarks.entrants import ENTRANTS
 from benchmarks.measure import Spread, by_turns, exponent, figure, peak_rise_mb
@@ -127,6 +127,35 @@ def test_a_row_shows_what_was_found():
         "ours", "2,000", "0.500 (0.250..1.00)", "2,000,000", "2.00 (1.50..4.00)", "1.2", "2e-12"
     )  # fmt: skip
     assert len(row.cells()) == len(HEAD)
+
+
+def test_a_table_of_growth_shows_the_exponent(monkeypatch):
+    """Work whose time is the square of its size: exponent 2."""
+    clock = [0.0]
+    monkeypatch.setattr("benchmarks.measure.time.process_time", lambda: clock[0])
+    monkeypatch.setattr(growth, "peak_rise_mb", lambda *_: 1.0)
+
+    def work(_, size):
+        def run():
+            clock[0] += size**2
+            return 10 * size
+
+        return run
+
+    table = growth.Growth(title="Squares", unit="size", sizes=lambda _: (1, 10, 100), work=work)
+    monkeypatch.setitem(growth.TABLES, "squares", table)
+    lines = growth.lines_of("squares", "simpy", rounds=2)
+
+    assert lines[0] == "Squares"
+    assert lines[2].split() == ["1", "10", "1.00", "100,000", "10.0", "1.0"]
+    assert lines[-1] == "exponent 2.00"
+
+
+def test_months_of_all_arms_are_counted():
+    """The months before the shock once, those after it three times: no size leaves a rest."""
+    before = growth.shock_month(growth.load(growth.SCENARIO))
+
+    assert all(months > before and (months - before) % 3 == 0 for months in growth.MONTHS)
 
 
 def test_columns_line_up():
