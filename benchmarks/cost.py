@@ -24,7 +24,7 @@ from jevons.model import run_arms, shock_month
 from jevons.months import Month
 from jevons.randomness import Draws
 from jevons.scenario import ARMS, Arm, Scenario, load
-from jevons.serving import Day, engine
+from jevons.serving import ENGINES, Day, engine
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = Path(jevons.model.__file__).parent
@@ -41,30 +41,33 @@ def main(path: Path) -> None:
     """Measure and print."""
     scenario = load(path)
     central = scenario.central()
-    seconds, arms = measured(lambda: run_arms(central, 0, "simpy"))
-    draw, _ = measured(lambda: run_arms(central, 0, "closed_form"))
-    requests = sum(requests_simulated(month) for month in months_run(scenario, arms))
-    lines = columns(
-        ("main job", "", ""),
-        [
-            ("replication, simpy", f"{seconds:.2f} s", f"{requests:,} requests, {requests / seconds:,.0f}/s"),
-            ("a million of its requests", f"{1e6 * seconds / requests:.1f} s", "all else included"),
-            ("draw, closed form", f"{draw:.3f} s", f"{seconds / draw:.0f} to a replication"),
-            (f"{scenario.run.replications} replications", f"{scenario.run.replications * seconds:.1f} s", "one worker"),
-            (
-                f"{scenario.run.draws} draws",
-                f"{scenario.run.draws * draw:.1f} s",
-                "one worker, break-evens not counted",
-            ),
-        ],
-    )
-    lines += [
-        "",
-        *columns(("engine alone, one day", "s", "s a million"), [engine_row(central, size) for size in SIZES]),
+    rows = [row for name in ENGINES if name != "closed_form" for row in replication_rows(scenario, name)]
+    draw_s, _ = measured(lambda: run_arms(central, 0, "closed_form"))
+    draws = f"{scenario.run.draws} draws"
+    rows += [
+        ("draw, closed form", f"{draw_s:.3f} s", ""),
+        (draws, f"{scenario.run.draws * draw_s:.1f} s", "one worker, break-evens not counted"),
     ]
-    for name in ("simpy", "closed_form"):
+    lines = columns(("main job", "", ""), rows)
+    for name in ENGINES:
+        if name != "closed_form":
+            head = (f"one day, {name}", "s", "s a million")
+            lines += ["", *columns(head, [engine_row(central, name, size) for size in SIZES])]
         lines += ["", *columns((f"where the time goes, {name}", "share"), shares(central, name))]
     publish("cost", [*heading(f"python -m benchmarks.cost {path.name}"), *lines])
+
+
+def replication_rows(scenario: Scenario, name: str) -> list[tuple[str, str, str]]:
+    """Cost of the replications of the main job with an engine."""
+    central = scenario.central()
+    seconds, arms = measured(lambda: run_arms(central, 0, name))
+    requests = sum(requests_simulated(month) for month in months_run(scenario, arms))
+    replications = scenario.run.replications
+    return [
+        (f"replication, {name}", f"{seconds:.2f} s", f"{requests:,} requests, {requests / seconds:,.0f}/s"),
+        ("a million of its requests", f"{1e6 * seconds / requests:.1f} s", "all else included"),
+        (f"{replications} replications", f"{replications * seconds:.1f} s", "one worker"),
+    ]
 
 
 def measured(work: Callable[[], Value]) -> tuple[float, Value]:
@@ -90,13 +93,13 @@ def requests_simulated(month: Month) -> int:
     return sum(day.flow.arrived for region in month.regions for day in region.days if day.flow is not None)
 
 
-def engine_row(scenario: Scenario, size: int) -> tuple[str, str, str]:
+def engine_row(scenario: Scenario, name: str, size: int) -> tuple[str, str, str]:
     """Cost of a day of so many requests, served at full length by the single requests."""
     day = busiest_day(scenario, size)
 
     def serve() -> int:
         env = simpy.Environment()
-        served: Any = env.run(until=engine("simpy")(env, day, DRAWS))
+        served: Any = env.run(until=engine(name)(env, day, DRAWS))
         return int(served.flow.arrived)
 
     seconds, requests = measured(serve)

@@ -7,8 +7,10 @@ from benchmarks.engines import Engine
 from benchmarks.rivals import c_program, ciw_models, plain_simpy, salabim_models
 
 ENTRANTS: tuple[Engine, ...] = (
+    ours.COMPILED,
     ours.SIMPY,
-    c_program.ENGINE,
+    c_program.KERNELS,
+    c_program.BARE,
     plain_simpy.ENGINE,
     ciw_models.ENGINE,
     salabim_models.ENGINE,

@@ -32,7 +32,11 @@ from jevons.workload import poisson_requests
 Work: TypeAlias = Callable[[], int]
 
 #: Sizes by the engine's speed.
-REQUESTS = {"simpy": (3_000, 10_000, 30_000, 100_000), "closed_form": (3_000, 10_000, 30_000, 100_000)}
+REQUESTS = {
+    "simpy": (3_000, 10_000, 30_000, 100_000),
+    "compiled": (30_000, 300_000, 3_000_000, 30_000_000),
+    "closed_form": (3_000, 10_000, 30_000, 100_000),
+}
 NODES = (16, 64, 256, 1024, 4096)
 MONTHS = (28, 49, 85, 157)
 REPLICATIONS = (2, 4, 8)

@@ -1,37 +1,54 @@
 """The engines of jevons on the cases.
 
-A first stage is prefill, with a lane for each server and tokens of a second.  A second stage is decode; as h = 0
-and a largest batch of 1 make a node a server, a pool of servers is decode too.
+The first stage is prefill, with a lane for each server and tokens of a second.  The second is decode; as h = 0 and a
+largest batch of 1 make a node a server, a pool of servers is decode too.
 """
 
 from __future__ import annotations
+
+from math import inf
+from typing import NamedTuple
 
 import numpy as np
 import simpy
 
 from benchmarks.cases import CASES, Batch, Case, Servers
 from benchmarks.engines import Engine, Run
+from jevons.randomness import Draws, Floats
 from jevons.scenario import Serving, StepLaw, Workload
-from jevons.serving import Day, Stream
+from jevons.serving import Day, Stream, compiled_engine
 from jevons.serving.book import Book
-from jevons.serving.control import at_times
+from jevons.serving.compiled import day as kernels
+from jevons.serving.compiled import state
+from jevons.serving.compiled.draws import Block
 from jevons.serving.crowd import Crowd
 from jevons.serving.disaggregated import Decode, Prefill
 from jevons.serving.sizing import Load
+from jevons.serving.timers import Order, at_times
 from jevons.workload import Requests
 
+DRAWS = Draws(seed=1, replication=0)
+#: Expected numbers of requests that are drawn: these come from a trace.
+NONE_DRAWN = np.zeros((1, 1))
+#: Requests between two calls of the kernels: what would be between two events of the control plane.
+CHUNK = 8192
+#: More sequences than ever come.
+MANY = 1_000_000
 STREAM = Stream(name="only", requests_per_day=0.0, workload=Workload())
 #: Expected by no stage at full size.
 LOAD = Load(prefill_tokens_per_s=np.ones(1), decode_tokens_per_s=np.ones(1), context_tokens2_per_s=np.zeros(1))
 
 
-def batch_of(stage: Servers | Batch | None) -> Batch:
-    """The second stage as decode: a server is a node whose steps of 1 s advance one sequence at a time."""
-    if isinstance(stage, Batch):
-        return stage
-    if isinstance(stage, Servers):
-        return Batch(stage.count, 1.0, 0.0, 1, stage.service_s)
-    raise ValueError("stage must be Servers or Batch, not None")
+def decode_of(case: Case) -> Batch:
+    """The second stage as decode: a server is a node whose steps of 1 s advance one sequence at a time.
+
+    Where there is no second stage, decode takes no time and holds any number.
+    """
+    if case.second is None:
+        return Batch(1, 0.0, 0.0, MANY, np.ones(len(case)))
+    if isinstance(case.second, Servers):
+        return Batch(case.second.count, 1.0, 0.0, 1, case.second.service_s)
+    return case.second
 
 
 def requests_of(case: Case) -> Requests:
@@ -42,13 +59,13 @@ def requests_of(case: Case) -> Requests:
         stream=np.zeros(n, dtype=np.int64),
         input_tokens=case.first.service_s,
         cached_tokens=np.zeros(n),
-        output_tokens=np.ones(n) if case.second is None else batch_of(case.second).tokens,
+        output_tokens=decode_of(case).tokens,
     )
 
 
 def serving_of(case: Case) -> Serving:
     """The node of a case: as many lanes as its first stage has servers, each a token a second."""
-    batch = batch_of(case.second or Servers(1, np.ones(0)))
+    batch = decode_of(case)
     return Serving(
         step=StepLaw(base_s=batch.base_s, per_sequence_s=batch.per_sequence_s),
         target_batch=float(batch.max_batch),
@@ -58,31 +75,109 @@ def serving_of(case: Case) -> Serving:
     )
 
 
+def day_of(case: Case) -> Day:
+    """The customers of a case as the trace of an hour that ends soon after the last of them."""
+    requests = requests_of(case)
+    end_s = float(case.arrival_s[-1]) + 1.0
+    return Day(streams=(STREAM,), serving=serving_of(case), trace=requests, hours=1, seconds_per_hour=end_s)
+
+
+def row_of(case: Case) -> Floats:
+    """The schedule of a case: its lanes and nodes from the beginning on."""
+    batch = decode_of(case)
+    row = np.zeros((1, state.ROW_COLUMNS))
+    row[0, [state.ROW_LANES_NODES, state.ROW_SLOWNESS]] = 1.0
+    row[0, state.ROW_LANES] = case.first.count
+    row[0, state.ROW_NODES] = batch.nodes
+    row[0, state.ROW_STEP] = batch.step_s(batch.slots)
+    return row
+
+
+def opening(case: Case) -> tuple[state.Lanes, state.Replicas]:
+    """Lanes and a pool with nobody in them."""
+    day = day_of(case)
+    return compiled_engine.opening(day, compiled_engine.law_of(day, LOAD, len(case)), row_of(case), NONE_DRAWN)
+
+
+class Wheels(NamedTuple):
+    """The wheels that the compiled engine chooses for a case."""
+
+    lanes_per_s: float
+    lane_buckets: int
+    buckets: int
+    fineness: int
+
+
+def wheels_of(case: Case) -> Wheels:
+    """How fine the wheels of a case are, and how large."""
+    lanes, replicas = opening(case)
+    return Wheels(
+        lanes_per_s=float(lanes.floats[state.LANES_PER_S]),
+        lane_buckets=len(lanes.buckets),
+        buckets=replicas.buckets.shape[1],
+        fineness=int(replicas.ints_of_all[state.FINENESS]),
+    )
+
+
+def prepare_compiled(case: Case) -> Run:
+    """The kernels of the compiled engine; the state that they change is made within the time that is measured."""
+    day, n, rows = day_of(case), len(case), row_of(case)
+    law = compiled_engine.law_of(day, LOAD, n)
+    clock = state.Clock(origin_s=0.0, hour_s=day.seconds_per_hour, warm_up=0, hours=1)
+    source = compiled_engine.source_of(day, NONE_DRAWN, DRAWS)
+    requests, wheels = requests_of(case), wheels_of(case)
+    arrays = {name: getattr(requests, name) for name in compiled_engine.REQUEST_FIELDS}
+    block = Block(**arrays, places=np.zeros((1, 2)))
+    until_s = [*case.arrival_s[CHUNK::CHUNK].tolist(), inf]
+
+    def run() -> Floats:
+        lanes = state.Lanes.of(wheels.lanes_per_s, wheels.lane_buckets)
+        pool = state.Replicas.of(1, 1, wheels.fineness, wheels.buckets)
+        slots, tallies = state.Slots.of(compiled_engine.FEWEST_SLOTS), compiled_engine.tallies_of(day, n)
+        so_far = run_of(n, compiled_engine.FEWEST_SLOTS)
+        for time_s in until_s:
+            while not kernels.advance(slots, law, lanes, pool, tallies, clock, rows, source, block, so_far, time_s):
+                slots, so_far = slots.grown(2 * len(slots.after)), so_far.grown(2 * len(slots.after))
+        departure: Floats = tallies.records[:n, 2]
+        return departure
+
+    return run
+
+
+def run_of(n: int, slots: int) -> state.Run:
+    """A run that has not begun, of so many requests that all are known."""
+    progress = np.zeros(7, dtype=np.int64)
+    progress[[state.IN_BLOCK, state.NO_MORE]] = n, 1
+    return state.Run(
+        progress=progress,
+        place=np.zeros(2),
+        scratch=np.empty((5, 1)),
+        came_s=np.empty(slots),
+        came=np.empty(slots, dtype=np.int32),
+        done_s=np.empty(slots),
+        done=np.empty(slots, dtype=np.int32),
+        totals=np.zeros((1, 4)),
+    )
+
+
 def prepare_simpy(case: Case) -> Run:
     """The stages of the SimPy engine; its book of requests is filled within the time that is measured."""
-    requests, serving, end_s = requests_of(case), serving_of(case), 2 * float(case.arrival_s[-1])
-    day = Day(streams=(STREAM,), serving=serving, trace=requests, hours=1)
+    requests, day = requests_of(case), day_of(case)
+    serving = day.serving
 
     def run() -> list[float]:
         env = simpy.Environment()
         book = Book(day, requests, 0.0)
-        prefill = Prefill(env, book, serving, Crowd(serving))
+        prefill, decode = Prefill(env, book, serving, Crowd(serving)), Decode(env, book, serving, Crowd(serving))
         prefill.switch(1.0, LOAD)
-        if case.second is None:
-
-            def leave(request: int) -> None:
-                book.departure[request] = env.now
-
-            prefill.done = leave
-        else:
-            decode = Decode(env, book, serving, Crowd(serving), end_s)
-            decode.switch(float(batch_of(case.second).nodes), LOAD)
-            prefill.done = decode.join
-        at_times(env, book.arrival, prefill.arrive)
+        decode.switch(float(decode_of(case).nodes), LOAD)
+        prefill.done = decode.arrive
+        at_times(env, book.arrival, prefill.arrive, Order.ARRIVAL)
         env.run()
         return book.departure
 
     return run
 
 
+COMPILED = Engine(name="jevons, compiled engine", prepare=prepare_compiled, cases=tuple(CASES), compiled=True)
 SIMPY = Engine(name="jevons, SimPy engine", prepare=prepare_simpy, cases=tuple(CASES), at_most=40_000)
