@@ -7,7 +7,6 @@ largest batch of 1 make a node a server, a pool of servers is decode too.
 from __future__ import annotations
 
 from math import inf
-from typing import NamedTuple
 
 import numpy as np
 import simpy
@@ -20,7 +19,6 @@ from jevons.serving import Day, Stream, compiled_engine
 from jevons.serving.book import Book
 from jevons.serving.compiled import day as kernels
 from jevons.serving.compiled import state
-from jevons.serving.compiled.draws import Block
 from jevons.serving.crowd import Crowd
 from jevons.serving.disaggregated import Decode, Prefill
 from jevons.serving.sizing import Load
@@ -28,8 +26,6 @@ from jevons.serving.timers import Order, at_times
 from jevons.workload import Requests
 
 DRAWS = Draws(seed=1, replication=0)
-#: Expected numbers of requests that are drawn: these come from a trace.
-NONE_DRAWN = np.zeros((1, 1))
 #: Requests between two calls of the kernels: what would be between two events of the control plane.
 CHUNK = 8192
 #: More sequences than ever come.
@@ -93,71 +89,35 @@ def row_of(case: Case) -> Floats:
     return row
 
 
-def opening(case: Case) -> tuple[state.Lanes, state.Replicas]:
-    """Lanes and a pool with nobody in them."""
-    day = day_of(case)
-    return compiled_engine.opening(day, compiled_engine.law_of(day, LOAD, len(case)), row_of(case), NONE_DRAWN)
-
-
-class Wheels(NamedTuple):
-    """The wheels that the compiled engine chooses for a case."""
-
-    lanes_per_s: float
-    lane_buckets: int
-    buckets: int
-    fineness: int
-
-
-def wheels_of(case: Case) -> Wheels:
-    """How fine the wheels of a case are, and how large."""
-    lanes, replicas = opening(case)
-    return Wheels(
-        lanes_per_s=float(lanes.floats[state.LANES_PER_S]),
-        lane_buckets=len(lanes.buckets),
-        buckets=replicas.buckets.shape[1],
-        fineness=int(replicas.ints_of_all[state.FINENESS]),
-    )
+def wheels_of(case: Case) -> compiled_engine.Wheels:
+    """How fine the wheels are that the compiled engine takes for a case, and how large."""
+    return compiled_engine.Wheels.of(day_of(case), row_of(case), len(case))
 
 
 def prepare_compiled(case: Case) -> Run:
     """The kernels of the compiled engine; the state that they change is made within the time that is measured."""
-    day, n, rows = day_of(case), len(case), row_of(case)
-    law = compiled_engine.law_of(day, LOAD, n)
-    clock = state.Clock(origin_s=0.0, hour_s=day.seconds_per_hour, warm_up=0, hours=1)
-    source = compiled_engine.source_of(day, NONE_DRAWN, DRAWS)
-    requests, wheels = requests_of(case), wheels_of(case)
-    arrays = {name: getattr(requests, name) for name in compiled_engine.REQUEST_FIELDS}
-    block = Block(**arrays, places=np.zeros((1, 2)))
+    day, rows, wheels, requests = day_of(case), row_of(case), wheels_of(case), requests_of(case)
+    law = compiled_engine.law_of(day, 0.0, wheels.fineness, True, DRAWS)
+    source = compiled_engine.source_of(day, np.zeros((1, 1)), DRAWS)
+    block = np.array([getattr(requests, name) for name in compiled_engine.REQUEST_FIELDS], dtype=np.float64)
     until_s = [*case.arrival_s[CHUNK::CHUNK].tolist(), inf]
 
     def run() -> Floats:
+        progress = np.zeros(state.DRAWN_SPAN + 1)
+        progress[[state.IN_BLOCK, state.NO_MORE]] = len(case), 1
+        size = compiled_engine.FEWEST_SLOTS
+        slots, so_far = state.Slots.of(size), state.Run(progress, block, np.empty((2, size, 2)), np.zeros((1, 4)))
         lanes = state.Lanes.of(wheels.lanes_per_s, wheels.lane_buckets)
-        pool = state.Replicas.of(1, 1, wheels.fineness, wheels.buckets)
-        slots, tallies = state.Slots.of(compiled_engine.FEWEST_SLOTS), compiled_engine.tallies_of(day, n)
-        so_far = run_of(n, compiled_engine.FEWEST_SLOTS)
+        pool = state.Replicas.of(1, 1, wheels.buckets)
+        tallies, scratch = compiled_engine.tallies_of(day, requests), np.empty((5, 1))
         for time_s in until_s:
-            while not kernels.advance(slots, law, lanes, pool, tallies, clock, rows, source, block, so_far, time_s):
-                slots, so_far = slots.grown(2 * len(slots.after)), so_far.grown(2 * len(slots.after))
-        departure: Floats = tallies.records[:n, 2]
+            while not kernels.advance(*law, *slots, *lanes, *pool, *tallies, *source, *so_far, rows, scratch, time_s):
+                size *= 2
+                slots, so_far = slots.grown(size), so_far.grown(size)
+        departure: Floats = tallies.records[:, 2]
         return departure
 
     return run
-
-
-def run_of(n: int, slots: int) -> state.Run:
-    """A run that has not begun, of so many requests that all are known."""
-    progress = np.zeros(7, dtype=np.int64)
-    progress[[state.IN_BLOCK, state.NO_MORE]] = n, 1
-    return state.Run(
-        progress=progress,
-        place=np.zeros(2),
-        scratch=np.empty((5, 1)),
-        came_s=np.empty(slots),
-        came=np.empty(slots, dtype=np.int32),
-        done_s=np.empty(slots),
-        done=np.empty(slots, dtype=np.int32),
-        totals=np.zeros((1, 4)),
-    )
 
 
 def prepare_simpy(case: Case) -> Run:
