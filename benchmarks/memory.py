@@ -11,6 +11,7 @@ import gc
 import resource
 import sys
 from collections.abc import Callable
+from ctypes import CDLL
 from pathlib import Path
 
 from benchmarks.cases import CASES
@@ -39,8 +40,14 @@ def rise_mb(run: Callable[[], object]) -> float:
 
 
 def forget_peak() -> None:
-    """Begin a new peak, where that can be done; else a peak before the run hides as much of the run's."""
+    """Begin a new peak, where that can be done; else a peak before the run hides as much of the run's.
+
+    What the making of the inputs left over is given back first: a run that takes it again would seem to need nothing.
+    """
     if RESET.exists():
+        give_back = getattr(CDLL(None), "malloc_trim", None)
+        if give_back is not None:
+            give_back(0)
         RESET.write_text("5")
 
 
