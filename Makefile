@@ -46,8 +46,8 @@ format: install ## format the code
 golden: install ## rewrite the golden outputs
 	$(BIN)/python -m pytest tests/test_golden.py --update-golden
 
-bench: install ## what the simulation costs, by replication and by million requests
-	$(BIN)/python benchmarks/cost.py
+bench: install ## the serving engines against SimPy, Ciw, salabim and C: processor time, memory, every departure
+	$(BIN)/python -m benchmarks.speed
 
 table: install ## rewrite the generated tables of the README
 	$(BIN)/python -m jevons.report.manual README.md

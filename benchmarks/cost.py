@@ -1,32 +1,33 @@
 """What the simulation costs on this machine: by replication, by million requests, by draw, and in which room.
 
-    python benchmarks/cost.py [SCENARIO]
+    python -m benchmarks.cost [SCENARIO]
 
-Prints and asserts nothing.  Times are those of the processor, best of several, in one process.
+Prints, and writes benchmarks/results/cost.txt; asserts nothing.  Times are those of the processor, best of several,
+in one process.
 """
 
 from __future__ import annotations
 
 import cProfile
-import os
-import platform
 import pstats
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
-import numpy as np
 import simpy
 
 import jevons.model
+from benchmarks.printing import columns, heading, publish
 from jevons.draws import inputs_of_draws, outcomes
-from jevons.model import run_arms, shock_month
+from jevons.model import run_arms, run_stack, shock_month
 from jevons.months import Month
 from jevons.randomness import Draws
 from jevons.scenario import ARMS, Arm, Scenario, load
-from jevons.serving import Day, engine
+from jevons.service import single_days
+from jevons.serving import ENGINES, Day, engine
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = Path(jevons.model.__file__).parent
@@ -43,29 +44,31 @@ def main(path: Path) -> None:
     """Measure and print."""
     scenario = load(path)
     central = scenario.central()
-    print(f"$ python benchmarks/cost.py {path.name}")
-    versions = f"Python {platform.python_version()}, numpy {np.__version__}, simpy {simpy.__version__}"
-    print(f"{versions}, {os.cpu_count()} cores\n")
-    seconds, arms = measured(lambda: run_arms(central, 0, "simpy"))
+    rows = [row for name in ENGINES if name != "closed_form" for row in replication_rows(scenario, name)]
     inputs = inputs_of_draws(scenario, range(scenario.run.draws))
     draws, _ = measured(lambda: outcomes(scenario, inputs))
-    requests = sum(requests_simulated(month) for month in months_run(scenario, arms))
-    table(
-        ("main job", "", ""),
-        [
-            ("replication, simpy", f"{seconds:.2f} s", f"{requests:,} requests, {requests / seconds:,.0f}/s"),
-            ("a million of its requests", f"{1e6 * seconds / requests:.1f} s", "all else included"),
-            (f"{scenario.run.replications} replications", f"{scenario.run.replications * seconds:.1f} s", "one worker"),
-            (
-                f"{scenario.run.draws} draws, closed form",
-                f"{draws:.2f} s",
-                f"one stack; {1e3 * draws / scenario.run.draws:.1f} ms each, break-evens not counted",
-            ),
-        ],
-    )
-    table(("engine alone, one day", "s", "s a million"), [engine_row(central, size) for size in SIZES])
-    for name in ("simpy", "closed_form"):
-        table((f"where the time goes, {name}", "share", ""), shares(central, name))
+    each = f"one stack; {1e3 * draws / scenario.run.draws:.1f} ms each, break-evens not counted"
+    rows.append((f"{scenario.run.draws} draws, closed form", f"{draws:.2f} s", each))
+    lines = columns(("main job", "", ""), rows)
+    for name in ENGINES:
+        if name != "closed_form":
+            head = (f"one day, {name}", "s", "s a million")
+            lines += ["", *columns(head, [engine_row(central, name, size) for size in SIZES])]
+        lines += ["", *columns((f"where the time goes, {name}", "share"), shares(central, name))]
+    publish("cost", [*heading(f"python -m benchmarks.cost {path.name}"), *lines])
+
+
+def replication_rows(scenario: Scenario, name: str) -> list[tuple[str, str, str]]:
+    """Cost of replications of the main job with an engine: all together where it serves stacks, else one."""
+    central = scenario.central()
+    count = scenario.run.replications if ENGINES[name].serve_stack else 1
+    run_stack(central, range(1), name)
+    seconds, _ = measured(lambda: run_stack(central, range(count), name, keeps_days=False))
+    requests = sum(requests_simulated(month) for month in months_run(scenario, run_arms(central, 0, name)))
+    return [
+        (f"{count} replications, {name}", f"{seconds:.2f} s", f"one thread, {seconds / count:.3f} s each"),
+        ("a million of its requests", f"{1e6 * seconds / count / requests:.2f} s", "all else included"),
+    ]
 
 
 def measured(work: Callable[[], Value]) -> tuple[float, Value]:
@@ -87,17 +90,19 @@ def months_run(scenario: Scenario, arms: dict[Arm, list[Month]]) -> Iterator[Mon
 
 
 def requests_simulated(month: Month) -> int:
-    """Requests that the served days of a month simulated."""
-    return sum(day.flow.arrived for region in month.regions for day in region.days if day.flow is not None)
+    """Requests that the served days of a month simulated, in true hours."""
+    return round(
+        sum(float((day.requests * day.share_simulated).sum()) for region in month.regions for day in region.days)
+    )
 
 
-def engine_row(scenario: Scenario, size: int) -> tuple[str, str, str]:
+def engine_row(scenario: Scenario, name: str, size: int) -> tuple[str, str, str]:
     """Cost of a day of so many requests, served at full length by the single requests."""
     day = busiest_day(scenario, size)
 
     def serve() -> int:
         env = simpy.Environment()
-        served: Any = env.run(until=engine("simpy")(env, day, DRAWS))
+        served: Any = env.run(until=engine(name).serve(env, day, DRAWS))
         return int(served.flow.arrived)
 
     seconds, requests = measured(serve)
@@ -107,15 +112,17 @@ def engine_row(scenario: Scenario, size: int) -> tuple[str, str, str]:
 def busiest_day(scenario: Scenario, size: int) -> Day:
     """The weekday of the first month's first region, with so many requests and whole hours."""
     kept: list[Day] = []
+    closed_form = engine("closed_form")
 
-    def keep(env: simpy.Environment, day: Day, draws: Draws) -> simpy.Event:
-        kept.append(day)
-        return engine("closed_form")(env, day, draws)
+    def keep(env: simpy.Environment, days: Day, draws: Sequence[Draws], threads: int) -> simpy.Event:
+        kept.append(days)
+        assert closed_form.serve_stack is not None, "the closed form serves stacks"
+        return closed_form.serve_stack(env, days, draws, threads)
 
-    world = jevons.model.World(scenario, [0], "closed_form", {}, {}, keeps_days=False)
-    world.serve = keep
+    world = jevons.model.World(scenario, [0], "closed_form", {}, {}, keeps_days=False, threads=1)
+    world.engine = replace(closed_form, serve_stack=keep)
     world.run("baseline", 0, 1, world.opening())
-    first = kept[0]
+    first = single_days(kept[0], 1)[0]
     return Day(
         streams=first.streams,
         serving=first.serving,
@@ -124,7 +131,7 @@ def busiest_day(scenario: Scenario, size: int) -> Day:
     )
 
 
-def shares(scenario: Scenario, name: str) -> list[tuple[str, str, str]]:
+def shares(scenario: Scenario, name: str) -> list[tuple[str, str]]:
     """Share of each room in the time of a replication, under a profiler, which makes small functions dearer."""
     profile = cProfile.Profile()
     profile.enable()
@@ -136,7 +143,7 @@ def shares(scenario: Scenario, name: str) -> list[tuple[str, str, str]]:
         by_room[room(file)] = by_room.get(room(file), 0.0) + seconds
     total = sum(by_room.values())
     ranked = sorted(by_room.items(), key=lambda item: -item[1])
-    return [(name, f"{100 * seconds / total:.0f} %", "") for name, seconds in ranked if seconds > 0.01 * total]
+    return [(name, f"{100 * seconds / total:.0f} %") for name, seconds in ranked if seconds > 0.01 * total]
 
 
 def room(file: str) -> str:
@@ -145,18 +152,6 @@ def room(file: str) -> str:
     if path.is_relative_to(PACKAGE):
         return "jevons." + path.relative_to(PACKAGE).parts[0].removesuffix(".py")
     return next((name for name in ("simpy", "numpy") if name in path.parts), "Python")
-
-
-def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Print rows in columns."""
-    widths = [max(len(row[i]) for row in (head, *rows)) for i in range(len(head))]
-    for row in (head, *rows):
-        first, *rest = (
-            cell.ljust(width) if i == 0 else cell.rjust(width)
-            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
-        )
-        print("  ".join([first, *rest]).rstrip())
-    print()
 
 
 if __name__ == "__main__":
