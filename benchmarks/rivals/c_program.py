@@ -18,9 +18,12 @@ import numpy as np
 
 from benchmarks.cases import CASES, Case, Servers
 from benchmarks.engines import Engine, Run
-from benchmarks.ours import CHUNK, decode_of, requests_of, wheels_of
+from benchmarks.ours import decode_of, requests_of, wheels_of
 from jevons.randomness import Floats
 from jevons.serving.compiled_engine import FEWEST_SLOTS
+
+#: Requests that enter at a time.
+CHUNK = 8192
 
 #: For this very processor, unless a simulated one must follow (see `instructions`).
 FLAGS = ("-O3", "-march=" + os.environ.get("JEVONS_BENCH_MARCH", "native"))
