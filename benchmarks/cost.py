@@ -35,6 +35,7 @@ SCENARIO = ROOT / "scenarios" / "deepseek.toml"
 #: Requests of the days that measure the engine alone.
 SIZES = (3_000, 30_000, 100_000)
 REPEATS = 3
+MINUTES_PER_HOUR = 60
 DRAWS = Draws(seed=1, replication=0)
 
 Value = TypeVar("Value")
@@ -64,7 +65,8 @@ def replication_rows(scenario: Scenario, name: str) -> list[tuple[str, str, str]
     count = scenario.run.replications if ENGINES[name].serve_stack else 1
     run_stack(central, range(1), name)
     seconds, _ = measured(lambda: run_stack(central, range(count), name, keeps_days=False))
-    requests = sum(requests_simulated(month) for month in months_run(scenario, run_arms(central, 0, name)))
+    sampled = scenario.run.sampled_minutes_per_hour / MINUTES_PER_HOUR
+    requests = sampled * sum(requests_simulated(month) for month in months_run(scenario, run_arms(central, 0, name)))
     return [
         (f"{count} replications, {name}", f"{seconds:.2f} s", f"one thread, {seconds / count:.3f} s each"),
         ("a million of its requests", f"{1e6 * seconds / count / requests:.2f} s", "all else included"),

@@ -229,7 +229,11 @@ def default_workers() -> int:
 
 def simulated(scenario: Scenario, engine: str, workers: int | None, quiet: bool) -> Result | DayResult:
     """What a scenario comes to, with a bar for the time it takes."""
+    from jevons.serving import engine as engine_named
+
     count = default_workers() if workers is None else workers
+    if (waits := engine_named(engine).preparation()) and not quiet:
+        click.echo(f"jevons: {waits}", err=True)
     with progress(scenario.name, quiet) as tell:
         if scenario.kind == "day":
             from jevons.day import simulate_day

@@ -209,8 +209,6 @@ def simulate_day(
     jobs = [(central, day, number, engine) for number in range(count)]
     tell = progress or (lambda *_: None)
     chosen = engine_named(engine)
-    if waits := chosen.preparation():
-        tell(waits, 0, 1)
     with Workers(min(workers, count), in_threads=chosen.runs_in_threads) as pool:
         days = pool.map(served, jobs, lambda done: tell("replications", done, count))
     supply = RegionSupply(central, next(iter(central.regions)))

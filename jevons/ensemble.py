@@ -94,8 +94,6 @@ def simulate(
         for numbers in stacks_of(count, most)
     ]
     wanted = 0 if prices or usage or not scenario.uncertain else scenario.run.draws
-    if waits := chosen.preparation():
-        tell(waits, 0, 1)
     # Draws are numpy's work in this process or another; replications of an engine that runs in threads leave it time.
     is_long = wanted >= STACKS_WORTH_A_PROCESS * WORLDS_PER_STACK
     beside = bool(wanted) and engine != DRAWS_ENGINE and chosen.runs_in_threads and not is_long

@@ -62,11 +62,15 @@ class Hours:
         """Values of `KEYS` and then of `FIGURES`, row by row."""
         return list(zip(*self.keys, *self.figures.tolist(), strict=True))
 
-    def to_csv(self, stream: TextIO) -> None:
-        """Write a line for each hour; a figure that does not exist is left empty."""
+    def to_csv(self, stream: TextIO, replications: int | None = None) -> None:
+        """Write a line for each hour, of the first replications only if a number is given; gaps are left empty."""
+        count = len(self.keys[0])
+        if replications is not None:
+            count = int(np.searchsorted(self.keys[KEYS.index("replication")], replications))
         writer = csv.writer(stream, lineterminator="\n")
         writer.writerow((*KEYS, *FIGURES))
-        writer.writerows(zip(*self.keys, *map(with_gaps, self.figures), strict=True))
+        columns = (*(key[:count] for key in self.keys), *(with_gaps(figure[:count]) for figure in self.figures))
+        writer.writerows(zip(*columns, strict=True))
 
     def to_pandas(self) -> pd.DataFrame:
         """The hours as a data frame."""

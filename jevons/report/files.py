@@ -28,6 +28,9 @@ from jevons.scenario import Scenario
 MANIFEST = "manifest.json"
 SERIES = "series.csv"
 
+#: Replications whose served days `hours.csv` holds, a megabyte or three each; `Result.hours` has all.
+REPLICATIONS_WRITTEN = 4
+
 
 def write_run(result: Result, directory: str | Path) -> list[str]:
     """Write a result as a run directory.
@@ -54,7 +57,7 @@ def write_run(result: Result, directory: str | Path) -> list[str]:
         "summary.txt": summary_table(result).encode(),
         "summary.json": to_json(summary_json(result)).encode(),
         SERIES: csv_bytes(result.monthly.to_csv),
-        "hours.csv": csv_bytes(result.hourly.to_csv),
+        "hours.csv": csv_bytes(lambda stream: result.hourly.to_csv(stream, REPLICATIONS_WRITTEN)),
         **figure_files(result),
     }
     return write_with_manifest(directory, contents, result.scenario, result.engine)

@@ -494,7 +494,7 @@ class Serving(Table):
         "token", "Colocated: most prompt tokens in a step.", Range(at_least=1, at_most=1e6), 2048.0
     )
     routing: Literal["pooled", "round_robin", "power_of_two"] = text(
-        "Colocated: how requests find a replica; pooled treats the replicas as one.", "pooled"
+        "How requests find a node that decodes; pooled treats the nodes as one.", "pooled"
     )
     autoscaler: Autoscaler = text("How many nodes are switched on.", Autoscaler())
     failures: Failures | None = text("Failures of nodes; none if not given.", None)

@@ -25,7 +25,7 @@ class ServingEngine:
     serve_stack: Callable[[simpy.Environment, Day, Sequence[Draws], int], simpy.Event] | None = None
     #: Whether it lets other threads run while it serves.
     runs_in_threads: bool = False
-    #: What a first use waits for, in words; empty if nothing.
+    #: What the user should know before a first use takes its time, in words; empty if nothing.
     preparation: Callable[[], str] = lambda: ""
 
 
@@ -58,7 +58,11 @@ def _preparation_of_compiled() -> str:
     from jevons.serving.compiled import jit
 
     kernels = ("advance", "serve_days")
-    return "" if all(map(jit.is_compiled, kernels)) else "compiling the serving engine; its machine code is kept"
+    return (
+        ""
+        if all(map(jit.is_compiled, kernels))
+        else "compiling the serving engine, which takes about a minute; its machine code is kept for the next time"
+    )
 
 
 def _serve_closed_form(

@@ -228,6 +228,8 @@ class Size(NamedTuple):
 
 def memory_of(size: Size) -> Memory:
     """A day's memory with nobody there and nothing counted; the law and the switches of the layout are left at zero."""
+    if size.streams > STREAM or size.cells // size.streams >= 1 << (31 - HOUR_SHIFT):
+        raise ValueError(f"a day must have at most {STREAM} streams and {(1 << (31 - HOUR_SHIFT)) - 1} hours")
     leaves = 1 << (size.replicas - 1).bit_length()
     records, histograms = size.records or 0, size.cells if size.records is None else 0
     counts_row = LINE + LINES + size.buckets
