@@ -20,8 +20,6 @@ from jevons.workers import Progress, Workers, checked_count
 
 #: Most worlds of a stack: enough that what is done once for all of them costs little, and few enough for memory.
 WORLDS_PER_STACK = 128
-#: The engine of single requests costs so much more than the months that each of its worlds is a job of its own.
-WORLDS_PER_STACK_OF_ENGINE = {"simpy": 1}
 #: Fewer stacks in closed form are sooner done than processes for them have started.
 STACKS_WORTH_A_PROCESS = 8
 
@@ -81,7 +79,8 @@ def simulate(
     _check_paths(scenario, prices, usage)
     tell = progress or (lambda *_: None)
     central, count = scenario.central(), scenario.run.replications
-    most = WORLDS_PER_STACK_OF_ENGINE.get(engine, WORLDS_PER_STACK)
+    # An engine of single days costs so much more than the months that each of its worlds is a job of its own.
+    most = WORLDS_PER_STACK if chosen.serve_stack else 1
     jobs = [
         Replications(
             scenario=central,

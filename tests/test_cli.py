@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from hashlib import sha256
 from pathlib import Path
 
 import click
+import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 
@@ -21,9 +23,11 @@ from jevons.cli import FULL_RESOLUTION, main
 from jevons.report.files import read_run, write_files
 from jevons.scenario import Run
 from jevons.scenario.fields import range_of
+from jevons.serving import DEFAULT_ENGINE, ENGINES
 
 ROOT = Path(__file__).parent.parent
 MARKET = str(Path(__file__).parent / "golden" / "market.toml")
+DAY = str(ROOT / "scenarios" / "deepseek_day.toml")
 QUICK = ["--engine", "closed_form", "--workers", "1", "--draws", "2", "--set", "run.months=5"]
 FILES = {"summary.txt", "summary.json", "series.csv", "hours.csv", "figure.png", "figure.svg", "manifest.json"}
 
@@ -452,3 +456,40 @@ def test_a_comparison_may_be_csv() -> None:
 
     assert lines[0].startswith("first,other,moment,figure")
     assert all(line.endswith("true") for line in lines[1:])
+
+
+def test_every_engine_can_be_asked_for() -> None:
+    (option,) = (option for option in main.commands["simulate"].params if option.name == "engine")
+
+    assert list(option.type.choices) == list(ENGINES)
+    assert option.default == DEFAULT_ENGINE
+
+
+def test_without_numba_the_plain_engine_takes_over_and_says_so() -> None:
+    """As where numba was never installed; the day is that of the compiled engine."""
+    arguments = [
+        "simulate",
+        DAY,
+        "--resolution",
+        "500",
+        "--set",
+        "run.replications=2",
+        "--workers",
+        "1",
+        "--format",
+        "json",
+    ]
+    program = "import sys; sys.modules['numba'] = None; from jevons.cli import main; main()"
+    plain = subprocess.run([sys.executable, "-c", program, *arguments], capture_output=True, text=True, check=False)
+    compiled = subprocess.run(
+        [sys.executable, "-m", "jevons", *arguments, "-q"], capture_output=True, text=True, check=False
+    )
+    numbers = [
+        np.array([float(number) for number in re.findall(r"-?\d+\.\d+(?:e-?\d+)?", told.stdout)])
+        for told in (plain, compiled)
+    ]
+
+    assert plain.returncode == 0
+    assert "plain Python" in plain.stderr
+    assert "Traceback" not in plain.stderr
+    np.testing.assert_allclose(numbers[0], numbers[1], rtol=1e-6)

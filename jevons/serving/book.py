@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Iterable
 from math import inf, nan
@@ -24,7 +25,7 @@ class Column(Protocol[T]):
         """Write it."""
 
 
-class Ledger:
+class Ledger(ABC):
     """What must be known of a request while it is served.  Times are those of the clock, s; NaN until it happens."""
 
     arrival: Column[float]
@@ -49,9 +50,9 @@ class Ledger:
     def __init__(self) -> None:
         self.arrived = self.served = self.gave_up = 0
 
+    @abstractmethod
     def known(self) -> Iterable[int]:
         """Requests that may be inside."""
-        raise NotImplementedError
 
     def depart(self, request: int, now: float) -> None:  # noqa: ARG002 (a rule that is added to)
         """Write down that a request has got its last token."""

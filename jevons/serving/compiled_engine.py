@@ -266,16 +266,21 @@ def source_of(day: Day, expected: Floats, draws: Draws) -> Source:
     """What the requests of a day are drawn from, of expected numbers of shape (t, s); of a trace, nothing."""
     if day.played is not None:
         expected = np.zeros((1, len(day.streams)))
-    spans = np.zeros((len(expected) + 1, BELOW + len(day.streams)))
-    spans[:-1, EXPECTED] = expected.sum(axis=1)
-    spans[1:, REACHED] = np.cumsum(spans[:-1, EXPECTED])
-    spans[:-1, BELOW:] = np.cumsum(expected, axis=1)
-    spans[:, FIRST_S], spans[:, SPAN_S] = -day.warm_up_hours * day.seconds_per_hour, day.seconds_per_hour
     return Source(
-        keys=np.array([draws.key(purpose) for purpose in PURPOSES], dtype=np.uint64),
-        spans=spans,
+        keys=np.array(draws.keys(PURPOSES), dtype=np.uint64),
+        spans=spans_of(day, expected),
         laws=token_laws(day),
     )
+
+
+def spans_of(day: Day, expected: Floats) -> Floats:
+    """Table of the spans of a day, see `Source`, or of days, of expected requests of shape (..., t, s)."""
+    spans = np.zeros((*expected.shape[:-2], expected.shape[-2] + 1, BELOW + expected.shape[-1]))
+    spans[..., FIRST_S], spans[..., SPAN_S] = -day.warm_up_hours * day.seconds_per_hour, day.seconds_per_hour
+    spans[..., :-1, EXPECTED] = expected.sum(axis=-1)
+    spans[..., 1:, REACHED] = np.cumsum(spans[..., :-1, EXPECTED], axis=-1)
+    spans[..., :-1, BELOW:] = np.cumsum(expected, axis=-1)
+    return spans
 
 
 def token_laws(day: Day) -> Floats:

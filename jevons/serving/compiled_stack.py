@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
 from math import sqrt
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -21,22 +21,14 @@ from jevons.randomness import Draws, Floats
 from jevons.serving import sizing
 from jevons.serving.autoscaling import NodePlan, plan_of_load
 from jevons.serving.compiled import stack as kernels
-from jevons.serving.compiled.draws import BELOW, EXPECTED, FIRST_S, PURPOSES, REACHED, SPAN_S
+from jevons.serving.compiled.draws import PURPOSES
 from jevons.serving.compiled.state import (
     ARRIVED,
     BLOCK_ROWS,
-    CACHED_TOKENS,
     CELL_ROW,
-    INPUT_TOKENS,
     LOST,
-    OUTPUT_TOKENS,
     PROGRESS,
     SERVED_REQUESTS,
-    SUM_DECODE,
-    SUM_LATENCY,
-    SUM_TOKENS,
-    SUM_TPOT,
-    SUM_TTFT,
     Memory,
     zeros,
 )
@@ -49,18 +41,21 @@ from jevons.serving.compiled_engine import (
     opening_memory,
     routing_key,
     size_of,
+    spans_of,
     token_laws,
 )
 from jevons.serving.control import schedule_of
-from jevons.serving.interface import Day, Flow, Latencies, ServedDay, StreamLatencies
+from jevons.serving.interface import Day, Flow, ServedDay
 from jevons.serving.layouts import requests_per_token
-from jevons.serving.measurement import Counts, check, measured_day
+from jevons.serving.measurement import check, measured_day
 from jevons.serving.rows import rows_of
-from jevons.serving.streaming import EXACT_UP_TO, ratio
+from jevons.serving.streaming import EXACT_UP_TO, counts_of_cells
 from jevons.units import SECONDS_PER_HOUR
 
 #: Days to a call of a kernel at the least: fewer do not pay a thread.
 DAYS_PER_CALL = 4
+#: Standard deviations of its number above which a day has no room for requests: once in 10^20 days, and an error.
+MARGIN = 12
 #: Where no replica is chosen by random numbers.
 NO_KEY = [0, 0, 0, 0]
 #: Purposes of the numbers of over-dispersion, in the order of the kernel's rows.
@@ -155,7 +150,7 @@ class PreparedStack:
         share = np.asarray(days.share_simulated)
         expected = rates * (days.seconds_per_hour * share[..., None, None])
         number = expected.sum(axis=(-1, -2))
-        most = int(number.max() + 6 * sqrt(number.max())) + 20
+        most = int(number.max() + MARGIN * (sqrt(number.max()) + 1))
         wheels = Wheels.of(days, rows.reshape(-1, rows.shape[-1]), float(number.mean()))
         memory = opening_memory(days, size_of(days, rows.reshape(-1, rows.shape[-1]), wheels, most, most), wheels)
         is_routed = days.serving.routing == "power_of_two"
@@ -216,38 +211,18 @@ class PreparedStack:
     def measured(self, results: Results) -> ServedDay:
         """What came of the days, scaled to the true fleet and true hours."""
         if results.flow[:, kernels.IS_FULL].any():
-            raise AssertionError("a day has drawn more requests than six standard deviations above what was expected")
+            raise AssertionError("a day has drawn more requests than it had room for")
         self._check(results)
         shape = self.shape
 
         def stacked(of_days: Floats) -> Floats:
             return of_days.reshape(*shape, *of_days.shape[1:])
 
-        cells = stacked(results.cells[:, self.day.warm_up_hours :])
-        by_hour, by_stream, of_day = cells.sum(axis=-2), cells.sum(axis=-3), cells.sum(axis=(-2, -3))
-
-        def latencies(what: int, percentiles: Floats) -> Latencies:
-            p50, p95, p99 = (stacked(percentiles[:, i]) for i in range(3))
-            return Latencies(mean=ratio(by_hour[..., what], by_hour[..., SERVED_REQUESTS]), p50=p50, p95=p95, p99=p99)
-
-        def of_streams(what: int) -> Floats:
-            return ratio(by_stream[..., what], by_stream[..., SERVED_REQUESTS])
-
-        counts = Counts(
-            requests=cells[..., ARRIVED],
-            lost=cells[..., LOST],
-            input_tokens=cells[..., INPUT_TOKENS],
-            cached_tokens=cells[..., CACHED_TOKENS],
-            output_tokens=cells[..., OUTPUT_TOKENS],
-            ttft_s=latencies(SUM_TTFT, results.ttft),
-            tpot_s=latencies(SUM_TPOT, results.tpot),
-            stream_latencies=StreamLatencies(
-                mean_ttft_s=of_streams(SUM_TTFT),
-                p95_ttft_s=stacked(results.stream_ttft),
-                mean_tpot_s=of_streams(SUM_TPOT),
-                mean_latency_s=of_streams(SUM_LATENCY),
-            ),
-            user_speed_tokens_per_s=cast(float, ratio(of_day[..., SUM_TOKENS], of_day[..., SUM_DECODE])),
+        counts = counts_of_cells(
+            stacked(results.cells[:, self.day.warm_up_hours :]),
+            np.moveaxis(stacked(results.ttft), -2, 0),
+            np.moveaxis(stacked(results.tpot), -2, 0),
+            stacked(results.stream_ttft),
         )
         return measured_day(self.day, self.plan, counts, stacked(results.totals), np.empty(0), None)
 
@@ -288,13 +263,3 @@ def keys_of(draws: Sequence[Draws], streams: tuple[str, ...]) -> tuple[npt.NDArr
 def _keys_of_day(draws: Draws, streams: tuple[str, ...]) -> tuple[Any, Any]:
     # The arms of a comparison draw the same days.
     return draws.keys(PURPOSES), [draws.at(stream).keys(GAMMA_PURPOSES) for stream in streams]
-
-
-def spans_of(day: Day, expected: Floats) -> Floats:
-    """Table of the spans of each day, see `Source`, of expected requests of shape (days, t, s)."""
-    spans = np.zeros((len(expected), expected.shape[1] + 1, BELOW + expected.shape[2]))
-    spans[..., FIRST_S], spans[..., SPAN_S] = -day.warm_up_hours * day.seconds_per_hour, day.seconds_per_hour
-    spans[:, :-1, EXPECTED] = expected.sum(axis=-1)
-    spans[:, 1:, REACHED] = np.cumsum(spans[:, :-1, EXPECTED], axis=1)
-    spans[:, :-1, BELOW:] = np.cumsum(expected, axis=-1)
-    return spans

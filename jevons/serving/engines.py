@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from importlib.util import find_spec
+from functools import cache
 
 import simpy
 
@@ -29,18 +29,16 @@ class ServingEngine:
     preparation: Callable[[], str] = lambda: ""
 
 
+# numba takes half a second to import: only who serves with it waits for it.
+
+
 def _serve_compiled(env: simpy.Environment, day: Day, draws: Draws) -> simpy.Event:
-    # numba takes half a second to import: only who serves waits for it.
-    if not has_compiler():
-        return plain_engine.serve(env, day, draws)
     from jevons.serving import compiled_engine
 
     return compiled_engine.serve(env, day, draws)
 
 
 def _can_stack_compiled(days: Day) -> bool:
-    if not has_compiler():
-        return False
     from jevons.serving import compiled_stack
 
     return compiled_stack.can_stack(days)
@@ -53,16 +51,11 @@ def _serve_stack_compiled(env: simpy.Environment, days: Day, draws: Sequence[Dra
 
 
 def _preparation_of_compiled() -> str:
-    if not has_compiler():
-        return "serving in plain Python, about ten times slower, for want of numba: pip install numba"
     from jevons.serving.compiled import jit
 
-    kernels = ("advance", "serve_days")
-    return (
-        ""
-        if all(map(jit.is_compiled, kernels))
-        else "compiling the serving engine, which takes about a minute; its machine code is kept for the next time"
-    )
+    if all(map(jit.is_compiled, ("advance", "serve_days"))):
+        return ""
+    return "compiling the serving engine, which takes about a minute; its machine code is kept for the next time"
 
 
 def _serve_closed_form(
@@ -90,14 +83,25 @@ ENGINES: dict[str, ServingEngine] = {
 }
 DEFAULT_ENGINE = "compiled"
 
+#: What takes the place of the compiled engine where kernels cannot be compiled.
+WITHOUT_COMPILER = ServingEngine(
+    serve=plain_engine.serve,
+    preparation=lambda: "serving in plain Python, about ten times slower, for want of numba: pip install numba",
+)
 
+
+@cache
 def has_compiler() -> bool:
     """Whether kernels can be compiled."""
-    return find_spec("numba") is not None
+    try:
+        import numba  # noqa: F401 (whether it can be imported is the question)
+    except ImportError:
+        return False
+    return True
 
 
 def engine(name: str) -> ServingEngine:
     """The engine of a name."""
     if name not in ENGINES:
         raise UsageError(f"engine must be one of {', '.join(ENGINES)}, not {name!r}")
-    return ENGINES[name]
+    return WITHOUT_COMPILER if name == "compiled" and not has_compiler() else ENGINES[name]

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -35,6 +36,7 @@ from jevons.serving.forecast import actual_rates_per_s, number_expected, plan_of
 from jevons.serving.interface import Day, Flow, Latencies, Records, ServedDay, StreamLatencies
 from jevons.serving.measurement import Counts, check, counts_of, measured_day
 from jevons.serving.timers import Order, at_times
+from jevons.stacks import ratio
 from jevons.workload import Requests, enough_for, joined
 
 #: Requests drawn at a time.
@@ -125,7 +127,7 @@ class StreamedDay(ABC):
         flow = self._flow()
         check(flow)
         if self.requests is None:
-            counts, records = counts_of_cells(self.day, self._cells(), *self._histograms()), None
+            counts, records = counts_of_histograms(self.day, self._cells(), *self._histograms()), None
         else:
             records = records_of_rows(self.day, self.requests, self._record_rows()[: flow.arrived])
             counts = counts_of(self.day, self.requests, records)
@@ -161,43 +163,53 @@ def records_of_rows(day: Day, requests: Requests, rows: Floats) -> Records:
     )
 
 
-def counts_of_cells(day: Day, cells: Floats, ttft: Histograms, tpot: Histograms) -> Counts:
-    """What was counted, with percentiles from histograms: within 0.4 % of exact ones."""
-    first = day.warm_up_hours
-    cells, ttft, tpot = cells[first:], ttft[first:], tpot[first:]
-    by_hour, by_stream, of_day = cells.sum(axis=1), cells.sum(axis=0), cells.sum(axis=(0, 1))
+def counts_of_histograms(day: Day, cells: Floats, ttft: Histograms, tpot: Histograms) -> Counts:
+    """What was counted, warm-up first, with percentiles from histograms: within 0.4 % of exact ones."""
+    first, edges_s = day.warm_up_hours, bin_edges_s()
+    ttft_s, tpot_s = (
+        np.array([[quantile_of_bins(bins, p, edges_s) for bins in of_hours.sum(axis=1)] for p in (0.5, 0.95, 0.99)])
+        for of_hours in (ttft[first:], tpot[first:])
+    )
+    streams_s = np.array([quantile_of_bins(bins, 0.95, edges_s) for bins in ttft[first:].sum(axis=0)])
+    return counts_of_cells(cells[first:], ttft_s, tpot_s, streams_s)
 
-    def mean(sums: Floats, what: int) -> Floats:
-        return ratio(sums[:, what], sums[:, SERVED_REQUESTS])
+
+def counts_of_cells(cells: Floats, ttft_s: Floats, tpot_s: Floats, stream_ttft_s: Floats) -> Counts:
+    """What was counted on a day or on each of a stack of days.
+
+    Parameters
+    ----------
+    cells : ndarray, shape (..., h, s, columns)
+        Columns as told in `compiled.state`.
+    ttft_s, tpot_s : ndarray, shape (3, ..., h), s
+        The 50th, 95th and 99th percentile of the latencies of each hour.
+    stream_ttft_s : ndarray, shape (..., s), s
+        The 95th of each stream's time to first token.
+    """
+    by_hour, by_stream, of_day = cells.sum(axis=-2), cells.sum(axis=-3), cells.sum(axis=(-2, -3))
+
+    def mean(sums: Any, what: int, number: int = SERVED_REQUESTS) -> Floats:
+        return cast(Floats, ratio(sums[..., what], sums[..., number], otherwise=np.nan))
+
+    def latencies(what: int, percentiles: Floats) -> Latencies:
+        return Latencies(mean=mean(by_hour, what), p50=percentiles[0], p95=percentiles[1], p99=percentiles[2])
 
     return Counts(
-        requests=cells[:, :, ARRIVED],
-        lost=cells[:, :, LOST],
-        input_tokens=cells[:, :, INPUT_TOKENS],
-        cached_tokens=cells[:, :, CACHED_TOKENS],
-        output_tokens=cells[:, :, OUTPUT_TOKENS],
-        ttft_s=latencies_of_bins(mean(by_hour, SUM_TTFT), ttft.sum(axis=1)),
-        tpot_s=latencies_of_bins(mean(by_hour, SUM_TPOT), tpot.sum(axis=1)),
+        requests=cells[..., ARRIVED],
+        lost=cells[..., LOST],
+        input_tokens=cells[..., INPUT_TOKENS],
+        cached_tokens=cells[..., CACHED_TOKENS],
+        output_tokens=cells[..., OUTPUT_TOKENS],
+        ttft_s=latencies(SUM_TTFT, ttft_s),
+        tpot_s=latencies(SUM_TPOT, tpot_s),
         stream_latencies=StreamLatencies(
             mean_ttft_s=mean(by_stream, SUM_TTFT),
-            p95_ttft_s=np.array([quantile_of_bins(own, 0.95, bin_edges_s()) for own in ttft.sum(axis=0)]),
+            p95_ttft_s=stream_ttft_s,
             mean_tpot_s=mean(by_stream, SUM_TPOT),
             mean_latency_s=mean(by_stream, SUM_LATENCY),
         ),
-        user_speed_tokens_per_s=float(ratio(of_day[[SUM_TOKENS]], of_day[[SUM_DECODE]])[0]),
+        user_speed_tokens_per_s=cast(float, mean(of_day, SUM_TOKENS, SUM_DECODE)),
     )
-
-
-def ratio(part: Floats, whole: Floats) -> Floats:
-    """One over the other, NaN where there is nothing."""
-    return np.divide(part, whole, out=np.full_like(part, np.nan), where=whole > 0)
-
-
-def latencies_of_bins(mean: Floats, bins: npt.NDArray[np.int64]) -> Latencies:
-    """Latencies of each hour, with percentiles from its histogram."""
-    edges_s = bin_edges_s()
-    p50, p95, p99 = (np.array([quantile_of_bins(own, p, edges_s) for own in bins]) for p in (0.5, 0.95, 0.99))
-    return Latencies(mean=mean, p50=p50, p95=p95, p99=p99)
 
 
 def quantile_of_bins(bins: npt.NDArray[np.int64], p: float, edges_s: Floats) -> float:

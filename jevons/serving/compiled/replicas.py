@@ -10,10 +10,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from jevons.serving.compiled import crowd, plain, pool
+from jevons.serving.compiled import crowd, fast_pool, fast_replicas
 from jevons.serving.compiled.counting import lose, serve, stage, stream_of
 from jevons.serving.compiled.jit import apart, inner
 from jevons.serving.compiled.line import append, clear, head, is_empty, pop
+from jevons.serving.compiled.prompts import heap_of, pop_prompt, push_prompt
 from jevons.serving.compiled.state import (
     AFTER,
     AT,
@@ -60,19 +61,13 @@ from jevons.serving.compiled.state import (
     PROMPT_DUE,
     PROMPT_MASS,
     PROMPT_PART,
-    PROMPT_ROOM,
-    PROMPT_ROW,
     PROMPT_SLOTS,
     PROMPT_SPEED,
     PROMPT_TIME,
     PROMPT_WHOLE,
     PROMPTING,
-    PROMPTS,
     QUEUED,
     REPLICA,
-    REPLICA_COUNTS,
-    REPLICA_COUNTS_ROW,
-    REQUEST,
     ROUTING,
     ROW_CONTEXT_PER_S,
     ROW_PROMPT_SLOTS,
@@ -440,65 +435,6 @@ def end_prompts(slots, links, state, counts, r, q, whole, part):
         end_prompt(slots, links, state, counts, r, q)
 
 
-# --- The heap of prompts ----------------------------------------------------------------------------------------------
-
-
-@inner
-def heap_of(counts, q):
-    """Where the heap of a replica begins."""
-    number = (q - counts[REPLICA_COUNTS]) // counts[REPLICA_COUNTS_ROW]
-    return counts[PROMPTS] + number * counts[PROMPT_ROOM] * PROMPT_ROW
-
-
-@inner
-def is_earlier(slots, state, one, other):
-    """Whether an entry of the heap comes before another: by its end, then by its request."""
-    if state[one] != state[other]:
-        return state[one] < state[other]
-    if state[one + 1] != state[other + 1]:
-        return state[one + 1] < state[other + 1]
-    return slots[(int(state[one + 2]) & MOST) * SLOT + REQUEST] < slots[(int(state[other + 2]) & MOST) * SLOT + REQUEST]
-
-
-@inner
-def swap(state, one, other):
-    """Let two entries change places."""
-    for column in range(PROMPT_ROW):
-        state[one + column], state[other + column] = state[other + column], state[one + column]
-
-
-@apart
-def push_prompt(slots, state, counts, q, whole, part, slot):
-    """Put a prompt on the heap."""
-    heap, place = heap_of(counts, q), int(counts[q + IN_WORK])
-    counts[q + IN_WORK] += 1
-    entry = heap + place * PROMPT_ROW
-    state[entry], state[entry + 1], state[entry + 2] = whole, part, slot
-    while place > 0:
-        above = (place - 1) >> 1
-        if not is_earlier(slots, state, heap + place * PROMPT_ROW, heap + above * PROMPT_ROW):
-            break
-        swap(state, heap + place * PROMPT_ROW, heap + above * PROMPT_ROW)
-        place = above
-
-
-@apart
-def pop_prompt(slots, state, counts, q):
-    """Take the first prompt from the heap."""
-    heap = heap_of(counts, q)
-    counts[q + IN_WORK] -= 1
-    n = int(counts[q + IN_WORK])
-    swap(state, heap, heap + n * PROMPT_ROW)
-    place, child = 0, 1
-    while child < n:
-        if child + 1 < n and is_earlier(slots, state, heap + (child + 1) * PROMPT_ROW, heap + child * PROMPT_ROW):
-            child += 1
-        if not is_earlier(slots, state, heap + child * PROMPT_ROW, heap + place * PROMPT_ROW):
-            break
-        swap(state, heap + place * PROMPT_ROW, heap + child * PROMPT_ROW)
-        place, child = child, 2 * child + 1
-
-
 @inner
 def next_due(state, r):
     """When something of a replica is due next."""
@@ -528,9 +464,9 @@ def advance(slots, links, state, counts, until, queue, which, n):
         if is_plain and counts[ROUTING] == POOLED:
             r, q = row_of(counts, 0)
             if is_empty(counts, q + LINE):
-                i = pool.advance(slots, links, state, counts, r, q, until, queue, which, i, n)
+                i = fast_pool.advance(slots, links, state, counts, r, q, until, queue, which, i, n)
         elif is_plain:
-            i = plain.advance(slots, links, state, counts, until, queue, which, i, n)
+            i = fast_replicas.advance(slots, links, state, counts, until, queue, which, i, n)
         number, armed = winner(state, counts)
         arrival = queue[which, i, 0] if i < n else np.inf
         if armed <= arrival:
