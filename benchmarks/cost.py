@@ -65,8 +65,7 @@ def replication_rows(scenario: Scenario, name: str) -> list[tuple[str, str, str]
     count = scenario.run.replications if ENGINES[name].serve_stack else 1
     run_stack(central, range(1), name)
     seconds, _ = measured(lambda: run_stack(central, range(count), name, keeps_days=False))
-    sampled = scenario.run.sampled_minutes_per_hour / MINUTES_PER_HOUR
-    requests = sampled * sum(requests_simulated(month) for month in months_run(scenario, run_arms(central, 0, name)))
+    requests = sum(requests_simulated(scenario, month) for month in months_run(scenario, run_arms(central, 0, name)))
     return [
         (f"{count} replications, {name}", f"{seconds:.2f} s", f"one thread, {seconds / count:.3f} s each"),
         ("a million of its requests", f"{1e6 * seconds / count / requests:.2f} s", "all else included"),
@@ -91,11 +90,11 @@ def months_run(scenario: Scenario, arms: dict[Arm, list[Month]]) -> Iterator[Mon
         yield from arms[arm][shock:]
 
 
-def requests_simulated(month: Month) -> int:
-    """Requests that the served days of a month simulated, in true hours."""
-    return round(
-        sum(float((day.requests * day.share_simulated).sum()) for region in month.regions for day in region.days)
-    )
+def requests_simulated(scenario: Scenario, month: Month) -> int:
+    """Requests that the served days of a month simulated."""
+    sampled = scenario.run.sampled_minutes_per_hour / MINUTES_PER_HOUR
+    days = [day for region in month.regions for day in region.days]
+    return round(sampled * sum(float((day.requests * day.share_simulated).sum()) for day in days))
 
 
 def engine_row(scenario: Scenario, name: str, size: int) -> tuple[str, str, str]:

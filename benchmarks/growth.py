@@ -25,7 +25,7 @@ from benchmarks.printing import columns, heading, publish
 from jevons import simulate
 from jevons.model import run_arms, shock_month
 from jevons.scenario import ARMS, Autoscaler, Serving, StepLaw, Tokens, Workload, load
-from jevons.serving import ENGINES, Day, Stream, engine
+from jevons.serving import DEFAULT_ENGINE, ENGINES, Day, Stream, engine
 from jevons.workload import poisson_requests
 
 #: Runs the simulation once and gives the requests that it simulated.
@@ -73,7 +73,7 @@ class Growth:
 def main(arguments: Sequence[str]) -> None:
     """Measure, print and write."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.growth")
-    parser.add_argument("--engine", choices=ENGINES, default="simpy")
+    parser.add_argument("--engine", choices=ENGINES, default=DEFAULT_ENGINE)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--tables", nargs="+", choices=TABLES, default=list(TABLES))
     options = parser.parse_args(arguments)
@@ -134,7 +134,7 @@ def months_of_the_main_job(name: str, months: int) -> Work:
 
     def work() -> int:
         arms = run_arms(scenario, 0, name)
-        return sum(requests_simulated(month) for month in months_run(scenario, arms))
+        return sum(requests_simulated(scenario, month) for month in months_run(scenario, arms))
 
     return work
 
@@ -145,7 +145,7 @@ def replications_of_the_main_job(name: str, replications: int) -> Work:
 
     def work() -> int:
         result = simulate(scenario, engine=name)
-        return sum(requests_simulated(m) for arms in result.replications for m in months_run(scenario, arms))
+        return sum(requests_simulated(scenario, m) for arms in result.replications for m in months_run(scenario, arms))
 
     return work
 
@@ -186,7 +186,7 @@ def serving(name: str, day: Day) -> Work:
 
     def work() -> int:
         env = simpy.Environment()
-        served: Any = env.run(until=engine(name)(env, day, DRAWS))
+        served: Any = env.run(until=engine(name).serve(env, day, DRAWS))
         return int(served.flow.arrived) if served.flow is not None else 0
 
     return work

@@ -11,6 +11,7 @@ from benchmarks.entrants import ENTRANTS
 from benchmarks.measure import Spread, by_turns, exponent, figure, peak_rise_mb
 from benchmarks.printing import columns, heading
 from benchmarks.speed import HEAD, Row
+from jevons.serving import ENGINES
 
 N = 500
 
@@ -177,3 +178,19 @@ def test_a_result_says_what_made_it():
 def test_memory_is_that_of_the_run():
     """20,000 departures held by a process are some hundred kilobytes, and not the interpreter's tens of megabytes."""
     assert 0.0 <= peak_rise_mb("benchmarks.memory", ENTRANTS[0].name, "eight", "20000") < 20.0
+
+
+@pytest.mark.parametrize("law", [growth.POOLED, growth.ROUTED])
+def test_a_fleet_that_grows_is_served_by_every_engine(law):
+    """All requests of the trace; the closed form knows no single ones."""
+    day = growth.fleet(law, 2)
+    served = {name: growth.serving(name, day)() for name in ENGINES}
+
+    assert served == {"compiled": len(day.trace), "simpy": len(day.trace), "closed_form": 0}
+
+
+def test_requests_of_the_main_job_are_counted_as_they_are_simulated():
+    """Two days of two regions at 600 requests a day of 24 hours, in each of the first months of one replication."""
+    requests = growth.months_of_the_main_job("compiled", 13)()
+
+    assert requests == pytest.approx(13 * 4 * 600, rel=0.02)

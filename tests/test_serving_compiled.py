@@ -14,7 +14,7 @@ from test_serving_days import BOTH, CHAT, SPLIT, day_of, small_days
 
 from jevons.randomness import Draws, normal_quantile
 from jevons.scenario import Autoscaler, Failures, Serving, StepLaw, Tokens, Workload
-from jevons.serving import Day, Stream, compiled_engine, compiled_stack, engine, streaming
+from jevons.serving import Day, Stream, compiled_engine, compiled_stack, engine, plain_engine, streaming
 from jevons.serving.compiled import draws as draw_kernels
 from jevons.serving.compiled import jit
 from jevons.serving.compiled import stack as stack_kernels
@@ -229,6 +229,19 @@ def test_slots_double_and_keep_who_is_in_them():
     assert (grown.slots[SLOT : 2 * SLOT] == 7.0).all()
     assert sorted(free) == [0, 2, 3]
     assert grown.counts[N_FREE] == 3
+
+
+@pytest.mark.parametrize("name", ["compiled", "plain"])
+def test_a_long_trace_of_which_no_records_are_wanted_is_served_whole(monkeypatch, name):
+    """Its requests are not drawn, however many they are."""
+    monkeypatch.setattr(streaming, "EXACT_UP_TO", 10)
+    trace = poisson_requests({"only": CHAT}, np.array([[50.0]]), span_s=600.0, first_s=0.0, draws=STACK_DRAWS[0])
+    stream = Stream(name="only", requests_per_day=0.0, workload=CHAT)
+    day = Day(streams=(stream,), serving=SPLIT, trace=trace, hours=1)
+    serve = {"compiled": compiled_engine, "plain": plain_engine}[name].serve
+    env = simpy.Environment()
+
+    assert env.run(serve(env, day, STACK_DRAWS[0])).requests.sum() == len(trace)
 
 
 # --- Draws ---

@@ -56,8 +56,9 @@ class StreamedDay(ABC):
         self.over: simpy.Event = env.event()
         self.rates_per_s = actual_rates_per_s(day, draws)
         self.number = number_expected(day, self.rates_per_s)
-        #: The requests, where all of them are kept; else they are drawn block by block.
-        self.requests = self._all_requests() if day.keep_records or self.number <= EXACT_UP_TO else None
+        #: The requests, where all of them are kept, as those of a trace are; else they are drawn block by block.
+        is_kept = day.played is not None or day.keep_records or self.number <= EXACT_UP_TO
+        self.requests = self._all_requests() if is_kept else None
         self.plan = plan_of(day, self.rates_per_s, self.blocks())
         self.load = sizing.expected_load(day, self.rates_per_s, sizing.stream_moments(day))
         self.schedule = schedule_of(day, self.plan, self.load, 0.0)
