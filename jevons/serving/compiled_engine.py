@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import cached_property
-from math import ceil, inf, log2
+from math import ceil, fsum, inf, log2
 from typing import NamedTuple
 
 import numpy as np
@@ -212,9 +212,9 @@ class CompiledDay(StreamedDay):
             lost=int(counted[LOST]),
             inside=int((stage != FREE).sum()),
             prefill_area_s=float(lanes[LANES_AREA] + done[PROMPT_AREA]),
-            prefill_time_s=float(lanes[LANES_TIME] + done[PROMPT_TIME] + spent_s[stage == PROMPT].sum()),
+            prefill_time_s=float(lanes[LANES_TIME] + done[PROMPT_TIME] + fsum(spent_s[stage == PROMPT])),
             decode_area_s=float(done[DECODE_AREA]),
-            decode_time_s=float(done[DECODE_TIME] + spent_s[stage > PROMPT].sum()),
+            decode_time_s=float(done[DECODE_TIME] + fsum(spent_s[stage > PROMPT])),
         )
 
     def _cells(self) -> Floats:

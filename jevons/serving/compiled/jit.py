@@ -46,7 +46,7 @@ def inner(function: Function) -> Function:
 
 def apart(function: Function) -> Function:
     """Compile a function that is called seldom, once and for all its callers."""
-    return numba.njit(_nrt=False, error_model="numpy")(function)
+    return numba.njit(forceinline=False, _nrt=False, error_model="numpy")(function)
 
 
 @cache

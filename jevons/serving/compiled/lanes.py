@@ -58,106 +58,57 @@ def settle(state, counts, now):
 
 
 @inner
-def start(slots, links, state, counts, slot):
-    """Begin a prompt."""
-    lanes, numbers, own = counts[LANES], counts[LANE_COUNTS], (slot & MOST) * SLOT
-    now = state[lanes + LANES_AT]
-    counts[numbers + LANES_BUSY] += 1
+def begin(slots, now, slot, s_per_token, slowness, buckets_per_s):
+    """Write down when a prompt that begins now ends."""
+    own = (slot & MOST) * SLOT
     if np.isnan(slots[own + PREFILL_START]):
         slots[own + PREFILL_START] = now
-    end = now + slots[own + PREFILL] * state[LANE_S_PER_TOKEN] * state[lanes + SLOWNESS]
-    slots[own + PART], slots[own + WHOLE] = end, np.floor(end * state[LANE_BUCKETS_PER_S])
-    counts[numbers + LANES_DUE], state[lanes + LANES_BUCKET], counts[numbers + LANES_LATER] = put(
-        slots, links, counts, counts[LANE_WHEEL], counts[LANE_BUCKETS], WHOLE_IS_BUCKET,
-        int(counts[numbers + LANES_DUE]), int(state[lanes + LANES_BUCKET]), int(counts[numbers + LANES_LATER]), slot,
-    )  # fmt: skip
+    end = now + slots[own + PREFILL] * s_per_token * slowness
+    slots[own + PART], slots[own + WHOLE] = end, np.floor(end * buckets_per_s)
 
 
-@apart
-def fill(slots, links, state, counts):
-    """Let those who wait into the lanes that are free."""
-    numbers, now = counts[LANE_COUNTS], state[counts[LANES] + LANES_AT]
-    line = numbers + LANES_LINE
-    while counts[numbers + LANES_BUSY] < counts[numbers + LANES_ON] and not is_empty(counts, line):
-        slot = head(counts, line)
-        pop(links, counts, line, slot)
-        if slots[(slot & MOST) * SLOT + DEADLINE] <= now:
-            lost(slots, links, state, counts, slot)
-        else:
-            start(slots, links, state, counts, slot)
+@inner
+def given_up(slots, now, slot):
+    """How long ago a request gave up whose turn it is now, and how long it had waited until then, s."""
+    entered = slots[(slot & MOST) * SLOT + ENTERED]
+    at = max(slots[(slot & MOST) * SLOT + DEADLINE], entered)
+    return now - at, at - entered
 
 
 @inner
 def lost(slots, links, state, counts, slot):
     """Count out a request that gave up, at its deadline: the area since then was not its."""
-    lanes, entered = counts[LANES], slots[(slot & MOST) * SLOT + ENTERED]
-    at = max(slots[(slot & MOST) * SLOT + DEADLINE], entered)
+    lanes = counts[LANES]
+    overdue_s, waited_s = given_up(slots, state[lanes + LANES_AT], slot)
     counts[counts[LANE_COUNTS] + LANES_INSIDE] -= 1
-    state[lanes + LANES_AREA] -= state[lanes + LANES_AT] - at
-    state[lanes + LANES_TIME] += at - entered
+    state[lanes + LANES_AREA] -= overdue_s
+    state[lanes + LANES_TIME] += waited_s
     lose(slots, links, state, counts, slot)
 
 
 @apart
-def serve_at_once(slots, links, state, counts, until, queue, i, n, ended):
-    """`advance` from the request `i` on while nobody waits, in one loop whose numbers stand in registers.
-
-    Returns
-    -------
-    tuple
-        The next request: one for whom no lane is free, or `n`; and the number of prompts that have ended.
-    """
-    lanes, numbers = counts[LANES] & MOST, counts[LANE_COUNTS] & MOST
-    at, area = state[lanes + LANES_AT], state[lanes + LANES_AREA]
-    time, busy_s = state[lanes + LANES_TIME], state[lanes + LANES_BUSY_S]
-    on, busy, inside = counts[numbers + LANES_ON], counts[numbers + LANES_BUSY], counts[numbers + LANES_INSIDE]
-    due, later = int(counts[numbers + LANES_DUE]), int(counts[numbers + LANES_LATER])
-    bucket = int(state[lanes + LANES_BUCKET])
-    first, size, per_s = counts[LANE_WHEEL] & MOST, int(counts[LANE_BUCKETS]), state[LANE_BUCKETS_PER_S]
-    nodes, expected, is_whole = state[lanes + LANES_NODES], state[lanes + LANES_EXPECTED], state[LANES_SHARE] == 1
-    s_per_token, slowness = state[LANE_S_PER_TOKEN], state[lanes + SLOWNESS]
-    end = slots[(due & MOST) * SLOT + PART] if due != NOBODY else np.inf
-    while True:
-        arrival = queue[0, i, 0] if i < n else np.inf
-        now = min(end, arrival)
-        if now >= until or (arrival < end and busy >= on):
-            break
-        span = now - at
-        if span > 0:
-            area += inside * span
-            busy_s += min(float(busy) if is_whole else expected, nodes) * span
-            at = now
-        if end <= arrival:
-            time += end - slots[(due & MOST) * SLOT + ENTERED]
-            queue[1, ended, 0], queue[1, ended, 1] = end, due
-            ended += 1
-            busy -= 1
-            inside -= 1
-            due, bucket, later = take(slots, links, counts, first, size, WHOLE_IS_BUCKET, due, bucket, later, AHEAD)
-        else:
-            slot = int(queue[0, i, 1])
-            own = (slot & MOST) * SLOT
-            i += 1
-            busy += 1
-            inside += 1
-            stage(links, slot, PROMPT)
-            slots[own + ENTERED] = at
-            if np.isnan(slots[own + PREFILL_START]):
-                slots[own + PREFILL_START] = at
-            done = at + slots[own + PREFILL] * s_per_token * slowness
-            slots[own + PART], slots[own + WHOLE] = done, np.floor(done * per_s)
-            due, bucket, later = put(slots, links, counts, first, size, WHOLE_IS_BUCKET, due, bucket, later, slot)
-        end = slots[(due & MOST) * SLOT + PART] if due != NOBODY else np.inf
-    state[lanes + LANES_AT], state[lanes + LANES_AREA] = at, area
-    state[lanes + LANES_TIME], state[lanes + LANES_BUSY_S] = time, busy_s
-    counts[numbers + LANES_BUSY], counts[numbers + LANES_INSIDE] = busy, inside
-    counts[numbers + LANES_DUE], state[lanes + LANES_BUCKET], counts[numbers + LANES_LATER] = due, bucket, later
-    return i, ended
+def fill(slots, links, state, counts):
+    """Let those who wait into the lanes that are free."""
+    lanes, numbers = counts[LANES], counts[LANE_COUNTS]
+    line, now = numbers + LANES_LINE, state[lanes + LANES_AT]
+    while counts[numbers + LANES_BUSY] < counts[numbers + LANES_ON] and not is_empty(counts, line):
+        slot = head(counts, line)
+        pop(links, counts, line, slot)
+        if slots[(slot & MOST) * SLOT + DEADLINE] <= now:
+            lost(slots, links, state, counts, slot)
+            continue
+        counts[numbers + LANES_BUSY] += 1
+        begin(slots, now, slot, state[LANE_S_PER_TOKEN], state[lanes + SLOWNESS], state[LANE_BUCKETS_PER_S])
+        counts[numbers + LANES_DUE], state[lanes + LANES_BUCKET], counts[numbers + LANES_LATER] = put(
+            slots, links, counts, counts[LANE_WHEEL], counts[LANE_BUCKETS], WHOLE_IS_BUCKET,
+            int(counts[numbers + LANES_DUE]), int(state[lanes + LANES_BUCKET]), int(counts[numbers + LANES_LATER]),
+            slot,
+        )  # fmt: skip
 
 
-@inner
+@apart
 def advance(slots, links, state, counts, until, queue, n):
-    """Take requests in and let prompts end, until a time.
+    """Take requests in and let prompts end, until a time: one loop whose numbers stand in registers.
 
     Parameters
     ----------
@@ -174,40 +125,65 @@ def advance(slots, links, state, counts, until, queue, n):
         Number of those.
     """
     lanes, numbers = counts[LANES] & MOST, counts[LANE_COUNTS] & MOST
-    line, i, ended = numbers + LANES_LINE, 0, 0
+    at, area = state[lanes + LANES_AT], state[lanes + LANES_AREA]
+    time, busy_s = state[lanes + LANES_TIME], state[lanes + LANES_BUSY_S]
+    on, busy, inside = counts[numbers + LANES_ON], counts[numbers + LANES_BUSY], counts[numbers + LANES_INSIDE]
+    due, later = int(counts[numbers + LANES_DUE]), int(counts[numbers + LANES_LATER])
+    bucket, line = int(state[lanes + LANES_BUCKET]), numbers + LANES_LINE
+    first, size, per_s = counts[LANE_WHEEL] & MOST, int(counts[LANE_BUCKETS]), state[LANE_BUCKETS_PER_S]
+    nodes, expected, is_whole = state[lanes + LANES_NODES], state[lanes + LANES_EXPECTED], state[LANES_SHARE] == 1
+    s_per_token, slowness = state[LANE_S_PER_TOKEN], state[lanes + SLOWNESS]
+    end = slots[(due & MOST) * SLOT + PART] if due != NOBODY else np.inf
+    i, ended = 0, 0
     while True:
-        if is_empty(counts, line):
-            i, ended = serve_at_once(slots, links, state, counts, until, queue, i, n, ended)
-        due = int(counts[numbers + LANES_DUE])
-        end = slots[(due & MOST) * SLOT + PART] if due != NOBODY else np.inf
         arrival = queue[0, i, 0] if i < n else np.inf
+        now = min(end, arrival)
+        if now >= until:
+            break
+        span = now - at
+        if span > 0:
+            area += inside * span
+            busy_s += min(float(busy) if is_whole else expected, nodes) * span
+            at = now
+        starts = NOBODY
         if end <= arrival:
-            if end >= until:
-                break
-            settle(state, counts, end)
-            counts[numbers + LANES_BUSY] -= 1
-            counts[numbers + LANES_INSIDE] -= 1
-            state[lanes + LANES_TIME] += end - slots[(due & MOST) * SLOT + ENTERED]
-            counts[numbers + LANES_DUE], state[lanes + LANES_BUCKET], counts[numbers + LANES_LATER] = take(
-                slots, links, counts, counts[LANE_WHEEL], counts[LANE_BUCKETS], WHOLE_IS_BUCKET,
-                due, int(state[lanes + LANES_BUCKET]), int(counts[numbers + LANES_LATER]), AHEAD,
-            )  # fmt: skip
+            time += end - slots[(due & MOST) * SLOT + ENTERED]
             queue[1, ended, 0], queue[1, ended, 1] = end, due
             ended += 1
-            if not is_empty(counts, line):
-                fill(slots, links, state, counts)
+            busy -= 1
+            inside -= 1
+            due, bucket, later = take(slots, links, counts, first, size, WHOLE_IS_BUCKET, due, bucket, later, AHEAD)
+            while busy < on and starts == NOBODY and not is_empty(counts, line):
+                slot = head(counts, line)
+                pop(links, counts, line, slot)
+                if slots[(slot & MOST) * SLOT + DEADLINE] > at:
+                    starts = slot
+                else:
+                    overdue_s, waited_s = given_up(slots, at, slot)
+                    inside -= 1
+                    area -= overdue_s
+                    time += waited_s
+                    lose(slots, links, state, counts, slot)
         else:
             slot = int(queue[0, i, 1])
             i += 1
-            settle(state, counts, arrival)
-            slots[(slot & MOST) * SLOT + ENTERED] = state[lanes + LANES_AT]
+            inside += 1
             stage(links, slot, PROMPT)
-            counts[numbers + LANES_INSIDE] += 1
-            if counts[numbers + LANES_BUSY] < counts[numbers + LANES_ON] and is_empty(counts, line):
-                start(slots, links, state, counts, slot)
+            slots[(slot & MOST) * SLOT + ENTERED] = at
+            # While anybody waits no lane is free.
+            if busy < on:
+                starts = slot
             else:
                 append(links, state, counts, line, slot)
-                fill(slots, links, state, counts)
+        if starts != NOBODY:
+            busy += 1
+            begin(slots, at, starts, s_per_token, slowness, per_s)
+            due, bucket, later = put(slots, links, counts, first, size, WHOLE_IS_BUCKET, due, bucket, later, starts)
+        end = slots[(due & MOST) * SLOT + PART] if due != NOBODY else np.inf
+    state[lanes + LANES_AT], state[lanes + LANES_AREA] = at, area
+    state[lanes + LANES_TIME], state[lanes + LANES_BUSY_S] = time, busy_s
+    counts[numbers + LANES_BUSY], counts[numbers + LANES_INSIDE] = busy, inside
+    counts[numbers + LANES_DUE], state[lanes + LANES_BUCKET], counts[numbers + LANES_LATER] = due, bucket, later
     return ended
 
 
