@@ -334,6 +334,10 @@ class Result(Shown):
         """What `hours` is made of, without pandas."""
         return hours_of_stacks(self.stacks, self.scenario, self.months)
 
+    def hourly_of(self, replications: int) -> Hours:
+        """The served days of the first replications, one hour a row."""
+        return hours_of_stacks(self.stacks, self.scenario, self.months, replications)
+
 
 def headlines(month: Month) -> dict[str, PerWorld]:
     """The figures of a month that a reader looks at first, all regions together."""

@@ -57,7 +57,7 @@ def write_run(result: Result, directory: str | Path) -> list[str]:
         "summary.txt": summary_table(result).encode(),
         "summary.json": to_json(summary_json(result)).encode(),
         SERIES: csv_bytes(result.monthly.to_csv),
-        "hours.csv": csv_bytes(lambda stream: result.hourly.to_csv(stream, REPLICATIONS_WRITTEN)),
+        "hours.csv": csv_bytes(result.hourly_of(REPLICATIONS_WRITTEN).to_csv),
         **figure_files(result),
     }
     return write_with_manifest(directory, contents, result.scenario, result.engine)
