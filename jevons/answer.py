@@ -453,5 +453,8 @@ def figures(month: Month) -> Iterator[tuple[str, str, str, PerWorld, str]]:
 
 def _figures_of(stack: Stack) -> Floats:
     """Values of `figures` of all months of all arms, shape (worlds, figures)."""
-    months = (month for arm in ARMS for month in stack.arms[arm])
-    return np.stack([stack.column(value) for month in months for _, _, _, value, _ in figures(month)], axis=1)
+    values = [value for arm in ARMS for month in stack.arms[arm] for _, _, _, value, _ in figures(month)]
+    rows = np.empty((len(values), stack.worlds))
+    for row, value in zip(rows, values, strict=True):
+        row[:] = value
+    return rows.T
