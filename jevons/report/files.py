@@ -21,6 +21,7 @@ from jevons.comparison import Side
 from jevons.errors import UsageError
 from jevons.report.data import SCHEMA_VERSION, summary_json, to_json
 from jevons.report.figures import figure_files
+from jevons.report.page import page_of
 from jevons.report.text import summary_table
 from jevons.results import COLUMNS, Series
 from jevons.scenario import Scenario
@@ -58,7 +59,7 @@ def write_run(result: Result, directory: str | Path) -> list[str]:
         "summary.json": to_json(summary_json(result)).encode(),
         SERIES: csv_bytes(result.monthly.to_csv),
         "hours.csv": csv_bytes(result.hourly_of(REPLICATIONS_WRITTEN).to_csv),
-        **figure_files(result),
+        **figure_files(page_of(result)),
     }
     return write_with_manifest(directory, contents, result.scenario, result.engine)
 
