@@ -101,11 +101,11 @@ def _processes(count: int) -> ProcessPoolExecutor:
 def _end(pool: Executor | None, error: type[BaseException] | None) -> None:
     if pool is None:
         return
-    pool.shutdown(wait=error is None, cancel_futures=True)
     if error is not None:
         # Nobody waits for what they are at.
         for process in multiprocessing.active_children():
             process.terminate()
+    pool.shutdown(cancel_futures=True)
 
 
 def _told(items: Iterable[Outcome], tell: Callable[[int], None]) -> Iterator[Outcome]:
