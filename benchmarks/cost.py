@@ -3,23 +3,28 @@
     python -m benchmarks.cost [SCENARIO]
 
 Prints, and writes benchmarks/results/cost.txt; asserts nothing.  Times are those of the processor, best of several,
-in one process.
+in one process; but of the main job as a command they are also those of the clock, middle of several.
 """
 
 from __future__ import annotations
 
 import cProfile
+import os
 import pstats
+import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from statistics import median
 from typing import Any, TypeVar
 
 import simpy
 
 import jevons.model
+from benchmarks.measure import by_turns
 from benchmarks.printing import columns, heading, publish
 from jevons.draws import inputs_of_draws, outcomes
 from jevons.model import run_arms, run_stack, shock_month
@@ -27,7 +32,7 @@ from jevons.months import Month
 from jevons.randomness import Draws
 from jevons.scenario import ARMS, Arm, Scenario, load
 from jevons.service import single_days
-from jevons.serving import ENGINES, Day, engine
+from jevons.serving import DEFAULT_ENGINE, ENGINES, Day, engine
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = Path(jevons.model.__file__).parent
@@ -35,6 +40,10 @@ SCENARIO = ROOT / "scenarios" / "deepseek.toml"
 #: Requests of the days that measure the engine alone.
 SIZES = (3_000, 30_000, 100_000)
 REPEATS = 3
+#: Runs of the main job as a command.
+COMMAND_RUNS = 5
+#: How many times as large the larger fleet is.
+ENLARGED = 10
 MINUTES_PER_HOUR = 60
 DRAWS = Draws(seed=1, replication=0)
 
@@ -50,7 +59,9 @@ def main(path: Path) -> None:
     draws, _ = measured(lambda: outcomes(scenario, inputs))
     each = f"one stack; {1e3 * draws / scenario.run.draws:.1f} ms each, break-evens not counted"
     rows.append((f"{scenario.run.draws} draws, closed form", f"{draws:.2f} s", each))
+    rows.append(enlarged_row(scenario))
     lines = columns(("main job", "", ""), rows)
+    lines += ["", *columns(("main job as a command", "s of the clock", "s of the processor"), command_rows(path))]
     for name in ENGINES:
         if name != "closed_form":
             head = (f"one day, {name}", "s", "s a million")
@@ -70,6 +81,56 @@ def replication_rows(scenario: Scenario, name: str) -> list[tuple[str, str, str]
         (f"{count} replications, {name}", f"{seconds:.2f} s", f"one thread, {seconds / count:.3f} s each"),
         ("a million of its requests", f"{1e6 * seconds / count / requests:.2f} s", "all else included"),
     ]
+
+
+def enlarged_row(scenario: Scenario) -> tuple[str, str, str]:
+    """Cost of the replications with all usage and all fleets larger, at the same resolution, over the cost as it is."""
+    central, count = scenario.central(), scenario.run.replications
+    larger = enlarged(central, ENLARGED)
+    compared = by_turns(
+        lambda: run_stack(central, range(count), DEFAULT_ENGINE, keeps_days=False),
+        lambda: run_stack(larger, range(count), DEFAULT_ENGINE, keeps_days=False),
+        REPEATS,
+    )
+    return (f"usage and fleets {ENLARGED} times as large", f"{compared.ratio}", "times the cost, by turns")
+
+
+def enlarged(scenario: Scenario, factor: float) -> Scenario:
+    """A scenario with all usage, budgets, fleets and deliveries so many times as large, its inputs at their centres."""
+    changes: dict[str, Any] = {}
+    for name, segment in scenario.segments.items():
+        for key in ("tokens_per_day", "budget_usd_per_day"):
+            if (value := getattr(segment, key)) is not None:
+                changes[f"segments.{name}.{key}"] = factor * value
+    for name, region in scenario.regions.items():
+        if region.fleet is not None:
+            fleet = f"regions.{name}.fleet"
+            changes[f"{fleet}.stock"] = {gpu: factor * number for gpu, number in region.fleet.stock.items()}
+            if region.fleet.orders is not None and region.fleet.orders.allocation_per_month is not None:
+                changes[f"{fleet}.orders.allocation_per_month"] = factor * region.fleet.orders.allocation_per_month
+    return scenario.replace(changes)
+
+
+def command_rows(path: Path) -> list[tuple[str, str, str]]:
+    """Time of the main job as a command, start-up and the kernels' loading included, without and with its files."""
+    with tempfile.TemporaryDirectory() as directory:
+        commands = {"simulate": [], "simulate -o DIR": ["-o", directory]}
+        rows = []
+        for name, options in commands.items():
+            walls, processors = zip(
+                *(command_s(["simulate", str(path), "-q", *options]) for _ in range(COMMAND_RUNS)), strict=True
+            )
+            rows.append((name, f"{median(walls):.2f}", f"{median(processors):.2f}"))
+    return rows
+
+
+def command_s(arguments: Sequence[str]) -> tuple[float, float]:
+    """Time that a command of jevons takes, s: by the clock, and of the processor with all its processes."""
+    start, before = time.perf_counter(), os.times()
+    subprocess.run([sys.executable, "-m", "jevons", *arguments], cwd=ROOT, check=True, capture_output=True)
+    after, wall_s = os.times(), time.perf_counter() - start
+    spent_s = after.children_user - before.children_user + after.children_system - before.children_system
+    return wall_s, spent_s
 
 
 def measured(work: Callable[[], Value]) -> tuple[float, Value]:

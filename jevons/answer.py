@@ -334,6 +334,10 @@ class Result(Shown):
         """What `hours` is made of, without pandas."""
         return hours_of_stacks(self.stacks, self.scenario, self.months)
 
+    def hourly_of(self, replications: int) -> Hours:
+        """The served days of the first replications, one hour a row."""
+        return hours_of_stacks(self.stacks, self.scenario, self.months, replications)
+
 
 def headlines(month: Month) -> dict[str, PerWorld]:
     """The figures of a month that a reader looks at first, all regions together."""
@@ -449,5 +453,8 @@ def figures(month: Month) -> Iterator[tuple[str, str, str, PerWorld, str]]:
 
 def _figures_of(stack: Stack) -> Floats:
     """Values of `figures` of all months of all arms, shape (worlds, figures)."""
-    months = (month for arm in ARMS for month in stack.arms[arm])
-    return np.stack([stack.column(value) for month in months for _, _, _, value, _ in figures(month)], axis=1)
+    values = [value for arm in ARMS for month in stack.arms[arm] for _, _, _, value, _ in figures(month)]
+    rows = np.empty((len(values), stack.worlds))
+    for row, value in zip(rows, values, strict=True):
+        row[:] = value
+    return rows.T

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from jevons.comparison import Side
     from jevons.day import DayResult
     from jevons.scenario import Scenario
-    from jevons.workers import Progress
+    from jevons.workers import Beside, Progress
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 Format = Literal["table", "json", "csv"]
@@ -33,6 +33,15 @@ MOST_WORKERS = 8
 #: The largest `run.resolution` that a scenario may have: every request is simulated.
 FULL_RESOLUTION = 10**10
 INTERRUPTED = 130
+#: What takes a process long to import that makes draws and draws figures.
+NEEDED_BESIDE = (
+    "jevons.ensemble",
+    "jevons.report.figures",
+    "matplotlib.figure",
+    "matplotlib.dates",
+    "matplotlib.backends.backend_agg",
+    "matplotlib.backends.backend_svg",
+)
 
 
 class Program(click.Group):
@@ -165,16 +174,17 @@ def simulate(
     directories = directories_of(output, loaded)
     check_format(form, loaded)
     results = []
-    for scenario, directory in zip(loaded, directories, strict=True):
-        result = simulated(scenario, engine, workers, quiet)
-        written = [] if directory is None else write(result, directory)
-        results.append(result)
-        if form == "table":
-            click.echo(table_of(result), nl=False)
-            if directory is not None:
-                click.echo(files_line(directory, written))
-            if scenario is not loaded[-1]:
-                click.echo()
+    with process_beside(loaded, directories, workers) as beside:
+        for scenario, directory in zip(loaded, directories, strict=True):
+            result = simulated(scenario, engine, workers, quiet, beside)
+            written = [] if directory is None else write(result, directory, beside)
+            results.append(result)
+            if form == "table":
+                click.echo(table_of(result), nl=False)
+                if directory is not None:
+                    click.echo(files_line(directory, written))
+                if scenario is not loaded[-1]:
+                    click.echo()
     if form != "table":
         click.echo(data_of(results, form), nl=False)
 
@@ -222,16 +232,28 @@ def check_format(form: Format, scenarios: Sequence[Scenario]) -> None:
         raise UsageError("a served day has no csv summary: use --format json, or -o and its hours.csv")
 
 
-def default_workers() -> int:
-    """A process for each core, up to a limit."""
-    return min(os.cpu_count() or 1, MOST_WORKERS)
+def number_of_workers(asked_for: int | None) -> int:
+    """As many as asked for, or one for each core, up to a limit."""
+    return min(os.cpu_count() or 1, MOST_WORKERS) if asked_for is None else asked_for
 
 
-def simulated(scenario: Scenario, engine: str, workers: int | None, quiet: bool) -> Result | DayResult:
+def process_beside(scenarios: Sequence[Scenario], directories: Sequence[Path | None], workers: int | None) -> Beside:
+    """A process for draws and figures, started now if some of the scenarios will have figures."""
+    from jevons.workers import Beside
+
+    beside = Beside(number_of_workers(workers) > 1)
+    if any(s.kind == "market" and d is not None for s, d in zip(scenarios, directories, strict=True)):
+        beside.get_ready(NEEDED_BESIDE)
+    return beside
+
+
+def simulated(
+    scenario: Scenario, engine: str, workers: int | None, quiet: bool, beside: Beside | None = None
+) -> Result | DayResult:
     """What a scenario comes to, with a bar for the time it takes."""
     from jevons.serving import engine as engine_named
 
-    count = default_workers() if workers is None else workers
+    count = number_of_workers(workers)
     if (waits := engine_named(engine).preparation()) and not quiet:
         click.echo(f"jevons: {waits}", err=True)
     with progress(scenario.name, quiet) as tell:
@@ -241,7 +263,7 @@ def simulated(scenario: Scenario, engine: str, workers: int | None, quiet: bool)
             return simulate_day(scenario, engine=engine, workers=count, progress=tell)
         from jevons.ensemble import simulate as simulate_market
 
-        return simulate_market(scenario, engine=engine, workers=count, progress=tell)
+        return simulate_market(scenario, engine=engine, workers=count, progress=tell, beside=beside)
 
 
 @contextmanager
@@ -265,14 +287,14 @@ def progress(name: str, quiet: bool) -> Iterator[Progress]:
         yield tell
 
 
-def write(result: Result | DayResult, directory: Path) -> list[str]:
+def write(result: Result | DayResult, directory: Path, beside: Beside) -> list[str]:
     """Write a result's files; their names."""
     from jevons.answer import Result
 
     if isinstance(result, Result):
         from jevons.report.files import write_run
 
-        return write_run(result, directory)
+        return write_run(result, directory, beside)
     from jevons.report import day_text
 
     return list(day_text.write_run(result, directory))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,7 +17,7 @@ from jevons.months import Stack
 from jevons.scenario import ARMS, Scenario
 from jevons.serving import DEFAULT_ENGINE
 from jevons.serving import engine as engine_named
-from jevons.workers import Progress, Workers, checked_count
+from jevons.workers import Beside, Progress, Workers, checked_count
 
 #: Most worlds of a stack: enough that what is done once for all of them costs little, and few enough for memory.
 WORLDS_PER_STACK = 128
@@ -44,6 +45,7 @@ def simulate(
     prices: Paths | None = None,
     usage: Paths | None = None,
     progress: Progress | None = None,
+    beside: Beside | None = None,
 ) -> Result:
     """Simulate a scenario of kind market: all its replications, all its draws, its three arms.
 
@@ -62,6 +64,8 @@ def simulate(
         Draws of the inputs are then left out, since a given path does not answer them.
     progress : callable, optional
         Called with what is being done, how many are done, and how many there are.
+    beside : Beside, optional
+        A process to use beside this one, instead of one of its own.
 
     Returns
     -------
@@ -95,10 +99,10 @@ def simulate(
     wanted = 0 if prices or usage or not scenario.uncertain else scenario.run.draws
     # Draws are numpy's work in this process or another; replications of an engine that runs in threads leave it time.
     is_long = wanted >= STACKS_WORTH_A_PROCESS * WORLDS_PER_STACK
-    beside = bool(wanted) and engine != DRAWS_ENGINE and chosen.runs_in_threads and not is_long
-    with Workers(min(workers, 2) if beside else 1) as aside:
+    is_apart = bool(wanted) and engine != DRAWS_ENGINE and chosen.runs_in_threads and not is_long
+    with nullcontext(beside) if beside else Beside(is_apart and workers > 1) as aside:
         drawing = (
-            aside.begin(drawn_and_hinges, DrawsJob(scenario=scenario, wanted=wanted, workers=1)) if beside else None
+            aside.begin(drawn_and_hinges, DrawsJob(scenario=scenario, wanted=wanted, workers=1)) if is_apart else None
         )
         with Workers(1 if chosen.runs_in_threads else workers) as pool:
             stacks = pool.map(replicated, jobs, lambda done: tell("replications", min(done * most, count), count))

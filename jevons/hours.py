@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import datetime as dt
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,7 +12,7 @@ import numpy as np
 from jevons.fleet import Power
 from jevons.months import Stack
 from jevons.randomness import Floats
-from jevons.results import with_gaps
+from jevons.results import csv_lines, csv_texts
 from jevons.scenario import ARMS, Scenario
 from jevons.serving import ServedDay
 
@@ -62,15 +61,9 @@ class Hours:
         """Values of `KEYS` and then of `FIGURES`, row by row."""
         return list(zip(*self.keys, *self.figures.tolist(), strict=True))
 
-    def to_csv(self, stream: TextIO, replications: int | None = None) -> None:
-        """Write a line for each hour, of the first replications only if a number is given; gaps are left empty."""
-        count = len(self.keys[0])
-        if replications is not None:
-            count = int(np.searchsorted(self.keys[KEYS.index("replication")], replications))
-        writer = csv.writer(stream, lineterminator="\n")
-        writer.writerow((*KEYS, *FIGURES))
-        columns = (*(key[:count] for key in self.keys), *(with_gaps(figure[:count]) for figure in self.figures))
-        writer.writerows(zip(*columns, strict=True))
+    def to_csv(self, stream: TextIO) -> None:
+        """Write a line for each hour; gaps are left empty."""
+        stream.write(csv_lines((*KEYS, *FIGURES), [csv_texts(column) for column in (*self.keys, *self.figures)]))
 
     def to_pandas(self) -> pd.DataFrame:
         """The hours as a data frame."""
@@ -86,8 +79,10 @@ class Hours:
         return values
 
 
-def hours_of_stacks(stacks: Sequence[Stack], scenario: Scenario, months: Sequence[dt.date]) -> Hours:
-    """The hours of every day that the replications have served, in the order of the replications."""
+def hours_of_stacks(
+    stacks: Sequence[Stack], scenario: Scenario, months: Sequence[dt.date], replications: int | None = None
+) -> Hours:
+    """The hours of every day that the replications have served, or the first so many of them, in their order."""
     gpus = 0 if scenario.serving is None else scenario.serving.gpus_per_node
     served = [(arm, month, region) for arm in ARMS for month in stacks[0].arms[arm] for region in month.regions]
     days = [
@@ -98,8 +93,10 @@ def hours_of_stacks(stacks: Sequence[Stack], scenario: Scenario, months: Sequenc
     arm, month, region, kind, hour = (
         zip(*((*day[:4], hour) for day in days for hour in range(day[4])), strict=True) if days else [()] * 5
     )
-    count = sum(stack.worlds for stack in stacks)
-    figures = np.concatenate([_figures_of(stack, gpus) for stack in stacks], axis=1)
+    ends = np.cumsum([stack.worlds for stack in stacks])
+    count = int(ends[-1]) if replications is None else min(replications, int(ends[-1]))
+    wanted = [(stack, count - int(end) + stack.worlds) for stack, end in zip(stacks, ends, strict=True)]
+    figures = np.concatenate([_figures_of(stack, gpus, worlds) for stack, worlds in wanted if worlds > 0], axis=1)
     replication = np.repeat(np.arange(count), len(hour)).tolist()
     return Hours(
         keys=(arm * count, replication, month * count, region * count, kind * count, hour * count),
@@ -107,16 +104,16 @@ def hours_of_stacks(stacks: Sequence[Stack], scenario: Scenario, months: Sequenc
     )
 
 
-def _figures_of(stack: Stack, gpus_per_node: int) -> Floats:
-    """Figures of all hours of a stack, shape (figures, worlds, hours)."""
+def _figures_of(stack: Stack, gpus_per_node: int, most: int) -> Floats:
+    """Figures of all hours of a stack, or of the first worlds in it, shape (figures, worlds, hours)."""
     days = [
-        hours_of_day(day, gpus_per_node, region.power)
+        hours_of_day(day, gpus_per_node, region.power)[:, :most]
         for arm in ARMS
         for month in stack.arms[arm]
         for region in month.regions
         for day in region.days
     ]
-    return np.concatenate([np.empty((len(FIGURES), stack.worlds, 0)), *days], axis=-1)
+    return np.concatenate([np.empty((len(FIGURES), min(most, stack.worlds), 0)), *days], axis=-1)
 
 
 def hours_of_day(day: ServedDay, gpus_per_node: int, power: Power) -> Floats:

@@ -320,12 +320,13 @@ class ArmRun:
 
     def _draws(self, month: int, region: str) -> list[Draws]:
         """Random numbers of a region's days: the weekday of each world, then the weekend of each."""
-        kinds = ("weekday", "weekend")
-        return [
-            self.world.draws_at(world, "day", month, region, kind)
-            for kind in kinds
-            for world in self.world.replications
-        ]
+        worlds = self.world.replications
+        draws = {
+            (kind, world): self.world.draws_at(world, "day", month, region, kind)
+            for kind in ("weekday", "weekend")
+            for world in set(worlds)
+        }
+        return [draws[kind, world] for kind in ("weekday", "weekend") for world in worlds]
 
     def _served(
         self, region: str, demands: Mapping[str, SegmentMonth], days: ServedDays | None, has: Capacity

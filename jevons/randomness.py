@@ -58,15 +58,19 @@ class Draws:
         return key
 
     def keys(self, purposes: Sequence[str]) -> list[tuple[int, int]]:
-        """Keys of Philox for some purposes: digests of (seed, replication, place, purpose) as Python writes it."""
+        """Keys of Philox for some purposes."""
+        digests = self.digests(purposes)
+        return [(int.from_bytes(one[:8], "little"), int.from_bytes(one[8:], "little")) for one in digests]
+
+    def digests(self, purposes: Sequence[str]) -> list[bytes]:
+        """Keys as 16 bytes each, least first: digests of (seed, replication, place, purpose) as Python writes it."""
         place = blake2b(f"({self.seed!r}, {self.replication!r}, {self.place!r}, ".encode(), digest_size=16)
-        keys = []
+        digests = []
         for purpose in purposes:
             named = place.copy()
             named.update(f"{purpose!r})".encode())
-            digest = named.digest()
-            keys.append((int.from_bytes(digest[:8], "little"), int.from_bytes(digest[8:], "little")))
-        return keys
+            digests.append(named.digest())
+        return digests
 
 
 CENTRE_NUMERATOR = (3.3871328727963666080e0, 1.3314166789178437745e2, 1.9715909503065514427e3, 1.3731693765509461125e4, 4.5921953931549871457e4, 6.7265770927008700853e4, 3.3430575583588128105e4, 2.5090809287301226727e3)  # fmt: skip  # noqa: E501

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import csv
+import io
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from statistics import NormalDist
-from typing import TYPE_CHECKING, Literal, TextIO, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TextIO, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -453,19 +454,36 @@ class Labels:
 
     def tolist(self) -> list[str]:
         """The texts row by row."""
-        return [self.texts[code] for code in self.codes]
+        return _picked(self.texts, self.codes)
 
 
-def _listed(column: Labels | npt.NDArray[np.intp]) -> list[str] | list[int]:
-    return column.tolist()
+def csv_lines(names: Sequence[str], columns: Iterable[Sequence[str]]) -> str:
+    """The names of some columns, and a line for each of their rows, whose texts are as `csv_texts` gives them."""
+    return "\n".join([",".join(names), *map(",".join, zip(*columns, strict=True)), ""])
 
 
-def with_gaps(values: Floats) -> list[float | str]:
-    """A column of a file: numbers, and nothing for NaN."""
-    column: list[float | str] = values.tolist()
-    for position in np.flatnonzero(np.isnan(values)).tolist():
-        column[position] = ""
-    return column
+def csv_texts(column: Labels | npt.NDArray[Any] | Sequence[str | int]) -> list[str]:
+    """A column as a file holds it: the shortest digits that give a number back, nothing for NaN, other texts quoted
+    where they need it.  Each different value is written out once.
+    """
+    if isinstance(column, np.ndarray):
+        # Told apart by their bits, for 0 and -0 are equal.
+        bits, places = np.unique(np.ascontiguousarray(column).view(np.int64), return_inverse=True)
+        return _picked([repr(value) if value == value else "" for value in bits.view(column.dtype).tolist()], places)
+    labels = column if isinstance(column, Labels) else Labels.of(map(str, column))
+    return _picked([_csv_field(text) for text in labels.texts], labels.codes)
+
+
+def _picked(texts: Sequence[str], places: npt.NDArray[np.intp]) -> list[str]:
+    picked: list[str] = np.array(texts, dtype=object)[places].tolist()
+    return picked
+
+
+def _csv_field(text: str) -> str:
+    stream = io.StringIO()
+    # A field that is empty and alone would be quoted: another one stands after it.
+    csv.writer(stream, lineterminator="\n").writerow((text, ""))
+    return stream.getvalue().removesuffix(",\n")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -556,10 +574,7 @@ class Series:
 
     def to_csv(self, stream: TextIO) -> None:
         """Write a line for each row: the shortest digits that give the number back, nothing for NaN."""
-        writer = csv.writer(stream, lineterminator="\n")
-        writer.writerow(COLUMNS)
-        columns = ((with_gaps if name == "value" else _listed)(getattr(self, name)) for name in COLUMNS)
-        writer.writerows(zip(*columns, strict=True))
+        stream.write(csv_lines(COLUMNS, [csv_texts(getattr(self, name)) for name in COLUMNS]))
 
     def to_pandas(self) -> pd.DataFrame:
         """The series as a data frame, months as dates."""

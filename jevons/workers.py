@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
+from importlib import import_module
 from typing import TypeAlias, TypeVar
 
 from jevons.errors import UsageError
@@ -36,21 +37,13 @@ class Workers:
         if in_threads:
             self._pool = ThreadPoolExecutor(count)
             return
-        # Spawned, not forked: a forked child would inherit the threads of a progress display half-way.
-        context = multiprocessing.get_context("spawn")
-        self._pool = ProcessPoolExecutor(count, context, initializer=_ignore_interrupt)
+        self._pool = _processes(count)
 
     def __enter__(self) -> Workers:
         return self
 
     def __exit__(self, error: type[BaseException] | None, *_: object) -> None:
-        if self._pool is None:
-            return
-        self._pool.shutdown(wait=error is None, cancel_futures=True)
-        if error is not None:
-            # Nobody waits for what they are at.
-            for process in multiprocessing.active_children():
-                process.terminate()
+        _end(self._pool, error)
 
     def map(
         self, work: Callable[[Job], Outcome], jobs: Sequence[Job], tell: Callable[[int], None] = lambda _: None
@@ -67,14 +60,52 @@ class Workers:
             pass
         return [future.result() for future in futures]
 
+
+class Beside:
+    """A process that does one job after the other beside this one; if it is not wanted, this thread does them."""
+
+    def __init__(self, is_wanted: bool) -> None:
+        self._pool = _processes(1) if is_wanted else None
+
+    def __enter__(self) -> Beside:
+        return self
+
+    def __exit__(self, error: type[BaseException] | None, *_: object) -> None:
+        _end(self._pool, error)
+
     def begin(self, work: Callable[[Job], Outcome], job: Job) -> Callable[[], Outcome]:
-        """Begin a job beside whatever else is done; what gives its outcome.  With one worker it is done when asked
-        for.
+        """Begin a job, or queue it behind those begun before; what gives its outcome.  Without a process it is done
+        when asked for.
         """
         if self._pool is None:
             return lambda: work(job)
         with _interrupts_ignored():
             return self._pool.submit(work, job).result
+
+    def get_ready(self, modules: Sequence[str]) -> None:
+        """Start the process, if there is to be one, and have it import what its jobs will need."""
+        if self._pool is not None:
+            self.begin(_import_all, modules)
+
+
+def _import_all(modules: Sequence[str]) -> None:
+    for name in modules:
+        import_module(name)
+
+
+def _processes(count: int) -> ProcessPoolExecutor:
+    # Spawned, not forked: a forked child would inherit the threads of a progress display half-way.
+    return ProcessPoolExecutor(count, multiprocessing.get_context("spawn"), initializer=_ignore_interrupt)
+
+
+def _end(pool: Executor | None, error: type[BaseException] | None) -> None:
+    if pool is None:
+        return
+    if error is not None:
+        # Nobody waits for what they are at.
+        for process in multiprocessing.active_children():
+            process.terminate()
+    pool.shutdown(cancel_futures=True)
 
 
 def _told(items: Iterable[Outcome], tell: Callable[[int], None]) -> Iterator[Outcome]:

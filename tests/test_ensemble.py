@@ -7,9 +7,11 @@ import pytest
 from worlds import SERVING, fleet, identical, orders, region, segment, world
 
 from jevons.draws import drawn_together, inputs_of_draws, outcomes
-from jevons.ensemble import simulate
+from jevons.ensemble import DrawsJob, drawn_and_hinges, simulate
 from jevons.errors import UsageError
+from jevons.hours import KEYS
 from jevons.scenario import Distribution, Scenario
+from jevons.workers import Beside
 
 ELASTICITY = Distribution(dist="normal", mean=-1.1, sd=0.2, min=-1.9, max=-0.3, together="elasticity")
 
@@ -59,6 +61,31 @@ def test_the_number_of_workers_does_not_matter_to_single_requests():
     )
 
     assert same(simulate(served), simulate(served, workers=2))
+
+
+@pytest.mark.slow
+def test_a_process_beside_gives_what_this_thread_gives():
+    job = DrawsJob(scenario=noisy(), wanted=6, workers=1)
+    with Beside(True) as apart, Beside(False) as here:
+        apart.get_ready(["jevons.ensemble"])
+        one, two = (beside.begin(drawn_and_hinges, job)() for beside in (apart, here))
+
+    assert identical(one, two)
+
+
+def test_the_hours_of_the_first_replications_are_the_first_hours():
+    served = world(
+        segment(workload="talk"),
+        serving=SERVING,
+        months=2,
+        run={"resolution": 100, "sampled_minutes_per_hour": 3.0, "replications": 3},
+    )
+    result = simulate(served, engine="closed_form")
+    first = [row for row in result.hourly.rows if int(row[KEYS.index("replication")]) < 2]
+
+    assert first
+    assert identical(result.hourly_of(2).rows, first)
+    assert identical(result.hourly_of(5).rows, result.hourly.rows)
 
 
 def test_more_replications_keep_the_earlier_ones():

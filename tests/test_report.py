@@ -25,6 +25,7 @@ from jevons.report.figures import figure_files, spread
 from jevons.report.html import summary_html
 from jevons.report.manual import with_tables
 from jevons.report.numbers import COUNTS, SI, change, number, percent, percents, scale_of
+from jevons.report.page import page_of
 from jevons.report.rows import priced_segments, rows, weighted_mean
 from jevons.report.text import COLUMNS, summary_table
 from jevons.results import Estimate
@@ -383,7 +384,7 @@ def test_the_summary_as_csv_has_a_line_for_each_row(result: Result, nothing: Res
 
 @pytest.mark.slow
 def test_the_page_has_the_same_bytes_each_time(result: Result) -> None:
-    first, second = figure_files(result), figure_files(result)
+    first, second = figure_files(page_of(result)), figure_files(page_of(result))
 
     assert first == second
     assert first["figure.png"].startswith(b"\x89PNG")
@@ -393,7 +394,7 @@ def test_the_page_has_the_same_bytes_each_time(result: Result) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["without_draws", "loss", "nothing", "served", "no_fleet"])
 def test_the_page_can_be_drawn_of(name: str, request: pytest.FixtureRequest) -> None:
-    assert figure_files(request.getfixturevalue(name))["figure.png"]
+    assert figure_files(page_of(request.getfixturevalue(name)))["figure.png"]
 
 
 @pytest.mark.slow
@@ -401,7 +402,7 @@ def test_the_page_leaves_the_settings_of_its_caller_alone(without_draws: Result)
     import matplotlib
 
     before = dict(matplotlib.rcParams)
-    figure_files(without_draws)
+    figure_files(page_of(without_draws))
 
     assert dict(matplotlib.rcParams) == before
 

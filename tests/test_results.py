@@ -1,5 +1,6 @@
 """Intervals by hand, by table and by how often they hold; series row by row."""
 
+import csv
 import datetime as dt
 import io
 import math
@@ -389,6 +390,19 @@ class TestSeries:
         lines = stream.getvalue().splitlines()[1:]
 
         assert [float(line.split(",")[-2]) for line in lines] == values
+
+    @given(
+        st.lists(
+            st.tuples(st.text(st.sampled_from("a,\"\n\r '"), max_size=3), st.sampled_from([0.0, -0.0, 1e-7, 1e22, 0.1]))
+        )
+    )
+    def test_the_file_is_what_a_csv_writer_writes(self, rows):
+        given_rows = [("shock", 1, "2025-01-01", "", text, text, value, "1") for text, value in rows]
+        stream, expected = io.StringIO(), io.StringIO()
+        Series.of(given_rows).to_csv(stream)
+        csv.writer(expected, lineterminator="\n").writerows([COLUMNS, *given_rows])
+
+        assert stream.getvalue() == expected.getvalue()
 
     def test_the_frame_has_the_columns_with_months_as_dates(self, series):
         frame = series.to_pandas()

@@ -21,9 +21,11 @@ from jevons.comparison import Side
 from jevons.errors import UsageError
 from jevons.report.data import SCHEMA_VERSION, summary_json, to_json
 from jevons.report.figures import figure_files
+from jevons.report.page import page_of
 from jevons.report.text import summary_table
 from jevons.results import COLUMNS, Series
 from jevons.scenario import Scenario
+from jevons.workers import Beside
 
 MANIFEST = "manifest.json"
 SERIES = "series.csv"
@@ -32,7 +34,7 @@ SERIES = "series.csv"
 REPLICATIONS_WRITTEN = 4
 
 
-def write_run(result: Result, directory: str | Path) -> list[str]:
+def write_run(result: Result, directory: str | Path, beside: Beside | None = None) -> list[str]:
     """Write a result as a run directory.
 
     Parameters
@@ -40,6 +42,8 @@ def write_run(result: Result, directory: str | Path) -> list[str]:
     result : Result
     directory : str or Path
         Made if it does not exist; files in it that are not of a run are left alone.
+    beside : Beside, optional
+        A process that draws the figures while this one makes the other files.
 
     Returns
     -------
@@ -53,12 +57,13 @@ def write_run(result: Result, directory: str | Path) -> list[str]:
     OSError
         If the files cannot be written; then none has been changed.
     """
+    drawing = (beside or Beside(False)).begin(figure_files, page_of(result))
     contents = {
         "summary.txt": summary_table(result).encode(),
         "summary.json": to_json(summary_json(result)).encode(),
         SERIES: csv_bytes(result.monthly.to_csv),
-        "hours.csv": csv_bytes(lambda stream: result.hourly.to_csv(stream, REPLICATIONS_WRITTEN)),
-        **figure_files(result),
+        "hours.csv": csv_bytes(result.hourly_of(REPLICATIONS_WRITTEN).to_csv),
+        **drawing(),
     }
     return write_with_manifest(directory, contents, result.scenario, result.engine)
 

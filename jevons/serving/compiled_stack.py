@@ -12,7 +12,6 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
 from math import sqrt
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -255,11 +254,15 @@ def _shape_of(days: Day, number: int) -> tuple[int, ...]:
 
 def keys_of(draws: Sequence[Draws], streams: tuple[str, ...]) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.uint64]]:
     """Keys of the requests of each day, and of the over-dispersion of its streams."""
-    both = [_keys_of_day(one, streams) for one in draws]
-    return np.array([keys for keys, _ in both], dtype=np.uint64), np.array([keys for _, keys in both], dtype=np.uint64)
+    of_requests, of_gamma = zip(*(_keys_of_day(one, streams) for one in draws), strict=True)
+    return (
+        np.frombuffer(b"".join(of_requests), dtype="<u8").reshape(len(draws), -1, 2).astype(np.uint64),
+        np.frombuffer(b"".join(of_gamma), dtype="<u8").reshape(len(draws), len(streams), -1, 2).astype(np.uint64),
+    )
 
 
 @lru_cache(maxsize=16384)
-def _keys_of_day(draws: Draws, streams: tuple[str, ...]) -> tuple[Any, Any]:
+def _keys_of_day(draws: Draws, streams: tuple[str, ...]) -> tuple[bytes, bytes]:
     # The arms of a comparison draw the same days.
-    return draws.keys(PURPOSES), [draws.at(stream).keys(GAMMA_PURPOSES) for stream in streams]
+    of_gamma = (digest for stream in streams for digest in draws.at(stream).digests(GAMMA_PURPOSES))
+    return b"".join(draws.digests(PURPOSES)), b"".join(of_gamma)

@@ -37,7 +37,10 @@ def rows_of(day: Day, schedule: Schedule, down: int) -> Floats:
     """
     serving, load, nodes = day.serving, schedule.load, schedule.nodes(down)
     share = np.asarray(day.share_simulated)[..., None]
-    rows = np.zeros((*nodes.shape, ROW_COLUMNS))
+    table = np.zeros((*nodes.shape[:-1], day.hours + 1 + nodes.shape[-1], ROW_COLUMNS))
+    notes, rows = table[..., : day.hours + 1, :], table[..., day.hours + 1 :, :]
+    notes[..., ROW_TIME] = (day.warm_up_hours + np.arange(day.hours + 1.0)) * day.seconds_per_hour
+    notes[..., ROW_IS_NOTE] = 1.0
     rows[..., ROW_TIME] = schedule.times_s
     decoding = nodes
     if serving.layout == "disaggregated":
@@ -61,10 +64,6 @@ def rows_of(day: Day, schedule: Schedule, down: int) -> Floats:
     rows[..., ROW_TOKENS_PER_S] = load.decode_tokens_per_s
     rows[..., ROW_CONTEXT_PER_S] = load.context_tokens2_per_s
     rows[..., ROW_STEP] = np.nan_to_num(sizing.balanced_step_s(serving, load, decoding), posinf=inf)
-    notes = np.zeros((*nodes.shape[:-1], day.hours + 1, ROW_COLUMNS))
-    notes[..., ROW_TIME] = (day.warm_up_hours + np.arange(day.hours + 1.0)) * day.seconds_per_hour
-    notes[..., ROW_IS_NOTE] = 1.0
-    times_s = np.concatenate([notes[..., ROW_TIME], rows[..., ROW_TIME]], axis=-1)
     # The times of all days are the same; at the same time a note is taken first.
-    order = np.argsort(times_s.reshape(-1, times_s.shape[-1])[0], kind="stable")
-    return np.ascontiguousarray(np.concatenate([notes, rows], axis=-2)[..., order, :])
+    order = np.argsort(table.reshape(-1, *table.shape[-2:])[0, :, ROW_TIME], kind="stable")
+    return np.take(table, order, axis=-2)
