@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 OUT ?= out
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo day test fast lint types check format golden bench table clean
+.PHONY: help install demo day gallery test fast lint types check format golden bench table clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -25,6 +25,10 @@ demo: install ## the main job: what did the DeepSeek shock do to the demand for 
 
 day: install ## one served day of DeepSeek's fleet against what was published
 	$(BIN)/jevons simulate scenarios/deepseek_day.toml -o $(OUT)/deepseek_day
+
+gallery: install ## every scenario against the main one, and the table of them in the README
+	$(BIN)/jevons gallery scenarios/*.toml -o $(OUT)/gallery.md
+	$(BIN)/python -m jevons.report.manual README.md
 
 test: install ## every test, doctests and the README's examples included
 	$(BIN)/python -m pytest

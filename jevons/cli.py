@@ -452,6 +452,63 @@ def compare(
             click.echo(comparison_csv(comparison), nl=False)
 
 
+@main.command()
+@click.argument("scenarios", nargs=-1, required=True, metavar="SCENARIO...")
+@click.option("-o", "--output", metavar="FILE", help="Write the table there too, as Markdown.")
+@override_options
+@run_options
+def gallery(
+    scenarios: tuple[str, ...],
+    output: str | None,
+    overrides: tuple[str, ...],
+    seed: int | None,
+    replications: int | None,
+    resolution: int | None,
+    engine: str,
+    workers: int | None,
+    form: Format,
+    quiet: bool,
+) -> None:
+    """Simulate scenarios that each teach one thing, and check that their figures say what their texts say.
+
+    Exit code 1 if one does not.  A scenario says in its table [lesson] which one it is compared with, and which
+    figures are higher, lower or the same there.
+
+    \b
+    Example:
+      jevons gallery scenarios/*.toml -o out/gallery.md
+    """
+    from jevons.gallery import gallery as gallery_of
+    from jevons.report.data import to_json
+    from jevons.report.files import write_files
+    from jevons.report.gallery import gallery_data, gallery_markdown, gallery_table
+    from jevons.scenario import load
+
+    if form == "csv":
+        raise UsageError("a gallery has no csv: use --format json")
+    changes = all_overrides(overrides, seed, replications, None, resolution)
+    loaded = dict(zip(map(Path, scenarios), loaded_scenarios(scenarios, changes), strict=True))
+    markets = {path: scenario for path, scenario in loaded.items() if scenario.kind == "market"}
+    found = gallery_of(
+        markets, lambda path: load(path, changes), lambda one: market_result(one, engine, workers, quiet)
+    )
+    if output is not None:
+        write_files(Path(output).parent, {Path(output).name: gallery_markdown(found).encode()})
+    click.echo(gallery_table(found) if form == "table" else to_json(gallery_data(found)), nl=False)
+    if found.contradicted:
+        names = ", ".join(exhibit.result.scenario.name for exhibit in found.contradicted)
+        raise JevonsError(f"the figures do not say what the text says: {names}")
+
+
+def market_result(scenario: Scenario, engine: str, workers: int | None, quiet: bool) -> Result:
+    """What a scenario of kind market comes to."""
+    from jevons.answer import Result
+
+    result = simulated(scenario, engine, workers, quiet)
+    assert isinstance(result, Result), "only a day comes to anything else"
+    return result
+
+
 def scenario_of(run: str, overrides: Sequence[str]) -> Scenario:
     """The scenario of a file or of a run directory."""
     if run != "-" and Path(run).is_dir():

@@ -26,8 +26,8 @@ Moment = str
 MOMENTS: dict[Moment, Arm] = {"before": "baseline", "without": "baseline", "with": "shock"}
 
 #: Inputs that say how a run is made or told; they have no bearing on the world that is simulated.
-NOT_OF_THE_WORLD = ("name", "title", "description", "sources", "anchors", "run.seed", "run.replications", "run.draws",
-                    "run.resolution", "run.sampled_minutes_per_hour", "run.confidence")  # fmt: skip
+NOT_OF_THE_WORLD = ("name", "title", "description", "sources", "anchors", "lesson", "run.seed", "run.replications",
+                    "run.draws", "run.resolution", "run.sampled_minutes_per_hour", "run.confidence")  # fmt: skip
 #: Figures of one arm: name, unit, and how the series' rows make it.
 REGION_FIGURES = {
     "gpu_hours": ("gpu_hours_per_day", "H100e-h/day"),

@@ -34,6 +34,7 @@ LAYERS = (
     {"hinges"},
     {"ensemble", "day"},
     {"comparison"},
+    {"gallery"},
     {"report"},
     {"cli"},
     # The two doors of the package.

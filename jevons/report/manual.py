@@ -1,7 +1,8 @@
 """The manual's generated parts: ``python -m jevons.report.manual README.md`` rewrites them in place.
 
 Tables stand between ``<!-- table: NAME -->`` and ``<!-- end -->``; what a run prints between
-``<!-- run: NAME -->`` and ``<!-- end -->``, taken from ``out/NAME/summary.txt`` beside the file where that exists.
+``<!-- run: NAME -->`` and ``<!-- end -->``, taken from ``out/NAME/summary.txt`` beside the file where that exists; and
+between ``<!-- gallery -->`` and ``<!-- end -->`` the table ``out/gallery.md``, which `jevons gallery` writes.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from jevons.scenario import field_table_markdown
 #: What stands between ``<!-- table: NAME -->`` and ``<!-- end -->``.
 TABLES: Mapping[str, Callable[[], str]] = {"fields": field_table_markdown}
 RUN = re.compile(r"(<!-- run: (?P<name>\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
+GALLERY = re.compile(r"(<!-- gallery -->\n).*?(<!-- end -->)", re.DOTALL)
 MARKED = re.compile(r"(<!-- table: (?P<name>\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
@@ -45,6 +47,14 @@ def with_runs(text: str, place: Path) -> str:
     return RUN.sub(printed, text)
 
 
+def with_gallery(text: str, place: Path) -> str:
+    """A text with the table of the gallery as it was last made below `place`, or else as it stands."""
+    made = place / "out" / "gallery.md"
+    if not made.is_file():
+        return text
+    return GALLERY.sub(lambda match: f"{match[1]}\n{made.read_text(encoding='utf-8')}\n{match[2]}", text)
+
+
 def _table(match: re.Match[str]) -> str:
     name = match["name"]
     if name not in TABLES:
@@ -58,7 +68,7 @@ def main(arguments: Sequence[str]) -> int:
         for name in arguments:
             path = Path(name)
             text = path.read_text(encoding="utf-8")
-            made = with_runs(with_tables(text), path.parent)
+            made = with_gallery(with_runs(with_tables(text), path.parent), path.parent)
             if made != text:
                 write_files(path.parent, {path.name: made.encode()})
     except JevonsError as error:

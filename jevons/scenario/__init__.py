@@ -28,6 +28,7 @@ from jevons.scenario.classes import (
     Workload,
 )
 from jevons.scenario.fields import Distribution, Table
+from jevons.scenario.lesson_tables import Lesson
 from jevons.scenario.reader import check, load, loads, prerequisites, starter
 from jevons.scenario.schema import FieldRow, field_table, field_table_markdown, json_schema
 from jevons.scenario.whole import Scenario
@@ -44,6 +45,7 @@ __all__ = [
     "Form",
     "Gpu",
     "LeadTime",
+    "Lesson",
     "Observed",
     "Orders",
     "Pricing",

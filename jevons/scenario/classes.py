@@ -25,6 +25,7 @@ from jevons.scenario.fields import (
     quantity,
     text,
 )
+from jevons.scenario.lesson_tables import Lesson
 
 EARLIEST = dt.date(1800, 1, 1)
 LATEST = dt.date(2200, 1, 1)
@@ -546,6 +547,7 @@ class ScenarioTables(Table):
     regions: dict[str, Region] = text("Regions, by name.")
     serving: Serving | None = text("How nodes serve requests; none: need is compute alone, without queues.", None)
     observed: Observed | None = text("Kind day: what was measured.", None)
+    lesson: Lesson | None = text("What it teaches, checked by `jevons gallery`.", None)
     anchors: dict[str, Anchor] = text("Observations the baseline is compared with.", {})
     sources: dict[str, str] = text(
         "Where each number is from, by key (patterns allowed): a source, or `assumption: why`.", {}
