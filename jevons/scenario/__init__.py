@@ -30,6 +30,7 @@ from jevons.scenario.classes import (
 from jevons.scenario.fields import Distribution, Table
 from jevons.scenario.reader import check, load, loads, prerequisites, starter
 from jevons.scenario.schema import FieldRow, field_table, field_table_markdown, json_schema
+from jevons.scenario.training_tables import Jobs, Race
 from jevons.scenario.whole import Scenario
 
 __all__ = [
@@ -43,10 +44,12 @@ __all__ = [
     "FieldRow",
     "Form",
     "Gpu",
+    "Jobs",
     "LeadTime",
     "Observed",
     "Orders",
     "Pricing",
+    "Race",
     "Region",
     "RegionFleet",
     "Rental",

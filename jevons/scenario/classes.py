@@ -25,6 +25,7 @@ from jevons.scenario.fields import (
     quantity,
     text,
 )
+from jevons.scenario.training_tables import Jobs, Race
 
 EARLIEST = dt.date(1800, 1, 1)
 LATEST = dt.date(2200, 1, 1)
@@ -299,6 +300,8 @@ class Segment(Table):
         Range(above=0, at_most=1e7),
         None,
     )
+    jobs: Jobs | None = text("Tariff budget: the jobs it buys; none buys GPU-hours one by one.", None)
+    race: Race | None = text("Tariff budget: the rival that its spend follows.", None)
 
     @property
     def is_served(self) -> bool:
