@@ -402,7 +402,7 @@ class Cluster:
         ending, used = deque(sorted(self.running, key=lambda gang: gang.ends_h)), self.used
         hour, hours = int(now + ROUNDING), 0 if self.lowest == self.highest else len(self.capacity)
         for later in range(hour, hour + hours):
-            capacity = self.capacity[later % hours]
+            capacity = self.capacity[later % hours] * (1.0 + ROUNDING)
             turn_h = max(now, float(later))
             while ending and ending[0].ends_h < later + 1.0 and used + first.gpus > capacity:
                 if ending[0].ends_h > turn_h:
@@ -473,7 +473,6 @@ class Cluster:
             supplied = self._supplied(now) - self._supplied(self.since_h)
             self.unusable_gpu_hours += max(0.0, supplied - self.used * passed)
         self.since_h = now
-
 
     def _after(self, delay_h: float, happen: Callable[[], None]) -> None:
         """Call after a delay."""

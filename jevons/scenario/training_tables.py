@@ -56,9 +56,7 @@ class Race(Table):
     """A budget that follows a rival's."""
 
     follows: str = text("Budget segment whose spend, relative to its trend, it follows a month later.")
-    response: Uncertain = quantity(
-        "1", "Elasticity of the own spend to the rival's.", Range(at_least=0, at_most=10)
-    )
+    response: Uncertain = quantity("1", "Elasticity of the own spend to the rival's.", Range(at_least=0, at_most=10))
     jump_with_shock: Uncertain = quantity(
         "1", "Factor by which the own spend jumps with the shock.", Range(at_least=1e-3, at_most=1e3), 1.0
     )
