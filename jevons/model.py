@@ -227,7 +227,7 @@ class ArmRun:
             mine = {name: demand for (name, where), demand in demands.items() if where == region}
             served = self._served(region, mine, days.get(region), capacity)
             wanted = {name: demand.packed_gpu_hours_per_day for name, demand in mine.items() if not demand.is_served}
-            trained = self._trained(region, wanted, served, capacity)
+            trained = self._trained(month, region, wanted, served, capacity)
             shares, got = granted(wanted, served.idle_gpu_hours, trained)
             demands |= self._allocated(region, mine, served, shares)
             training = None if trained is None else trained.month
@@ -372,13 +372,16 @@ class ArmRun:
         markets = [self.world.markets[demand.segment, region] for demand in served]
         return served_month(days, markets, serving, self._for_serving(region, has))
 
-    def _trained(self, region: str, wanted: Mapping[str, PerWorld], served: Served, has: Capacity) -> Trained | None:
+    def _trained(
+        self, month: int, region: str, wanted: Mapping[str, PerWorld], served: Served, has: Capacity
+    ) -> Trained | None:
         """The month of the region's jobs, on its own nodes and on those that serving leaves; None without jobs."""
         training, serving = self.world.training.get(region), self.world.scenario.serving
         if training is None:
             return None
         by_the_hour = served.days and serving is not None and serving.lend_idle_nodes and has.is_limited
         trained = training.month(
+            month,
             wanted,
             training.own_h100e(has.powered_h100e),
             lent_in_week(served.days, serving.gpus_per_node)

@@ -11,9 +11,9 @@ kept small against what is left, since gangs fit worse into a smaller cluster.
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from math import inf, nan
+from math import ceil, exp, inf, nan
 from typing import Any, cast
 
 import numpy as np
@@ -30,6 +30,7 @@ from jevons.units import (
     MINUTES_PER_HOUR,
     WEEKDAYS_PER_WEEK,
     WEEKEND_DAYS_PER_WEEK,
+    log_growth_per_month,
 )
 
 HOURS_PER_MONTH = DAYS_PER_MONTH * HOURS_PER_DAY
@@ -46,9 +47,10 @@ class Jobbing:
 
     def __init__(self, jobs: Jobs, draws: Draws) -> None:
         self.jobs, self.draws = jobs, draws
-        #: When each comes, in mean gaps since the first could have; its GPUs; the hours it computes.
+        #: When each comes, in mean gaps since the first could have.
         self.clock: list[float] = []
-        self.gpus: list[float] = []
+        #: Number of its size, and the hours it computes.
+        self.size: list[int] = []
         self.hours: list[float] = []
 
     def number_until(self, clock: float) -> int:
@@ -63,13 +65,47 @@ class Jobbing:
         sizes = np.searchsorted(np.cumsum(self.jobs.weight)[:-1], self.draws.uniform("size", n, first))
         luck = self.jobs.sigma * self.draws.normal("hours", n, first) - 0.5 * self.jobs.sigma**2
         self.clock += (np.cumsum(gaps) + (self.clock[-1] if self.clock else 0.0)).tolist()
-        self.gpus += np.asarray(self.jobs.gpus)[sizes].tolist()
-        self.hours += (np.asarray(slowed_hours(self.jobs))[sizes] * np.exp(luck)).tolist()
+        self.size += sizes.tolist()
+        self.hours += (np.asarray(self.jobs.hours)[sizes] * np.exp(luck)).tolist()
 
 
-def slowed_hours(jobs: Jobs) -> list[float]:
-    """Mean hours of a job of each size, failures included, shape (sizes,)."""
-    return [hours * slowdown(jobs, gpus) for gpus, hours in zip(jobs.gpus, jobs.hours, strict=True)]
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sizes:
+    """The sizes of a budget's jobs in a month."""
+
+    #: GPUs, mean hours computed, and time taken for each of them, failures included, shape (sizes,).
+    gpus: tuple[float, ...]
+    hours: tuple[float, ...]
+    slowdown: tuple[float, ...]
+    weight: tuple[float, ...]
+
+    @classmethod
+    def of(cls, jobs: Jobs, month: float) -> Sizes:
+        """The sizes that jobs have grown to by a month."""
+        growth = exp(float(log_growth_per_month(jobs.gpus_growth_per_year)) * month)
+        gpus = tuple(growth * one for one in jobs.gpus)
+        return cls(
+            gpus=gpus,
+            hours=tuple(jobs.hours),
+            slowdown=tuple(slowdown(jobs, one) for one in gpus),
+            weight=tuple(jobs.weight),
+        )
+
+    @property
+    def computed_gpu_hours(self) -> float:
+        """Mean GPU-hours that a job computes, H100e."""
+        return sum(w * n * h for w, n, h in zip(self.weight, self.gpus, self.hours, strict=True))
+
+    @property
+    def gpu_hours(self) -> float:
+        """Mean GPU-hours that a job takes, failures included, H100e."""
+        slowed = (h * s for h, s in zip(self.hours, self.slowdown, strict=True))
+        return sum(w * n * h for w, n, h in zip(self.weight, self.gpus, slowed, strict=True))
+
+    @property
+    def lost_share(self) -> float:
+        """Share of the GPU-hours that failures cost."""
+        return 1.0 - self.computed_gpu_hours / self.gpu_hours
 
 
 def slowdown(jobs: Jobs, gpus: float) -> float:
@@ -80,17 +116,6 @@ def slowdown(jobs: Jobs, gpus: float) -> float:
     return slowdown_by_failures(
         failures_per_h, jobs.checkpoint_minutes / MINUTES_PER_HOUR, jobs.restart_minutes / MINUTES_PER_HOUR
     )
-
-
-def gpu_hours_of_a_job(jobs: Jobs) -> float:
-    """Mean GPU-hours of a job, failures included, H100e."""
-    return sum(w * n * h for w, n, h in zip(jobs.weight, jobs.gpus, slowed_hours(jobs), strict=True))
-
-
-def lost_share_by_failures(jobs: Jobs) -> float:
-    """Share of a job's GPU-hours that failures cost."""
-    computed = sum(w * n * h for w, n, h in zip(jobs.weight, jobs.gpus, jobs.hours, strict=True))
-    return 1.0 - computed / gpu_hours_of_a_job(jobs)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -138,155 +163,164 @@ class RegionTraining:
         self.own_share: PerWorld = sum(jobs.own_share for jobs in self.jobs)
 
     def month(
-        self, wanted: Mapping[str, PerWorld], own: PerWorld, lent: Any, backlogs: Backlogs, *, draws_singly: bool
+        self,
+        number: int,
+        wanted: Mapping[str, PerWorld],
+        own: PerWorld,
+        lent: Any,
+        backlogs: Backlogs,
+        *,
+        draws_singly: bool,
     ) -> Trained | None:
         """A month, job by job or in closed form; None before the first budget with jobs is in use.
 
         Parameters
         ----------
+        number : int
+            The month's.
         wanted : mapping of segment to array_like, shape (worlds,), H100e-h/day
             What each budget of the region wants to buy, those in use.
-        own, lent, backlogs
-            As in `simulated`.
-        draws_singly : bool
-            Whether single jobs are simulated.
-        """
-        if not any(name in wanted for name in self.names):
-            return None
-        mine = {name: wanted.get(name, 0.0) for name in self.names}
-        return (self.simulated if draws_singly else self.closed_form)(mine, own, lent, backlogs)
-
-    def own_h100e(self, powered_h100e: PerWorld) -> PerWorld:
-        """Training's own GPUs of those powered."""
-        return where(np.greater(self.own_share, 0.0), powered_h100e, 0.0) * self.own_share
-
-    def closed_form(self, wanted: Mapping[str, PerWorld], own: PerWorld, lent: Any, backlogs: Backlogs) -> Trained:
-        """A month in closed form: what is wanted, as far as whole gangs of the smallest size fit into each hour.
-
-        Nothing is carried on, and single jobs' waiting is not known.  Parameters and result as `simulated`.
-        """
-        smallest = min(min(jobs.gpus) for jobs in self.jobs)
-        gpus = np.asarray(own)[..., None] + np.asarray(lent)
-        with np.errstate(invalid="ignore"):
-            held = np.where(gpus < inf, np.floor(gpus / smallest * (1.0 + 1e-12)) * smallest, inf)
-        supplied, usable = (cast(float, HOURS_PER_DAY * part.mean(axis=-1)[()]) for part in (gpus, held))
-        all_wanted: PerWorld = sum(wanted.values())
-        granted = smaller(all_wanted, usable)
-        share = ratio(granted, all_wanted, otherwise=1.0)
-        own_hours = HOURS_PER_DAY * own
-        of_own = smaller(granted, own_hours)
-        by_name = {name: wanted[name] * share for name in self.names}
-        is_short = np.greater(all_wanted, usable)
-        return Trained(
-            granted=by_name,
-            month=TrainingMonth(
-                waiting_h=nan,
-                p95_waiting_h=nan,
-                jobs_finished=DAYS_PER_MONTH * sum(
-                    by_name[name] / gpu_hours_of_a_job(jobs) for name, jobs in zip(self.names, self.jobs, strict=True)
-                ),
-                jobs_given_up=nan,
-                jobs_waiting=nan,
-                lost_gpu_hours_per_day=sum(
-                    by_name[name] * lost_share_by_failures(jobs)
-                    for name, jobs in zip(self.names, self.jobs, strict=True)
-                ),
-                unusable_gpu_hours_per_day=where(is_short, where(is_short, supplied, 0.0) - granted, 0.0),
-                own_utilisation=ratio(of_own, own_hours, otherwise=nan),
-                lent_utilisation=ratio(granted - of_own, larger(_difference(supplied, own_hours), 0.0), otherwise=nan),
-            ),
-            backlogs=backlogs,
-        )  # fmt: skip
-
-    def simulated(self, wanted: Mapping[str, PerWorld], own: PerWorld, lent: Any, backlogs: Backlogs) -> Trained:
-        """A month, job by job, in each world by itself.
-
-        Parameters
-        ----------
-        wanted : mapping of segment to array_like, shape (worlds,), H100e-h/day
-            What each budget wants to buy; nothing before its first month.
         own : array_like, shape (worlds,), H100e
             Training's own GPUs.
         lent : array_like, shape (worlds, hours of a week) or (hours of a week,), H100e
             GPUs that serving leaves in each hour.
         backlogs : tuple of Backlog, shape (worlds,)
             What the month before left over; empty in the first.
+        draws_singly : bool
+            Whether single jobs are simulated.
         """
-        worlds = len(self.jobbing)
+        if not any(name in wanted for name in self.names):
+            return None
+        mine = {name: wanted.get(name, 0.0) for name in self.names}
+        sizes = [Sizes.of(jobs, number) for jobs in self.jobs]
+        if draws_singly:
+            return self._simulated(sizes, mine, own, lent, backlogs)
+        return self._closed_form(sizes, mine, own, lent, backlogs)
+
+    def own_h100e(self, powered_h100e: PerWorld) -> PerWorld:
+        """Training's own GPUs of those powered."""
+        return where(np.greater(self.own_share, 0.0), powered_h100e, 0.0) * self.own_share
+
+    def _closed_form(
+        self, sizes: Sequence[Sizes], wanted: Mapping[str, PerWorld], own: PerWorld, lent: Any, backlogs: Backlogs
+    ) -> Trained:
+        """What is wanted, as far as whole gangs of the smallest size fit into each hour.
+
+        Nothing is carried on, and single jobs' waiting is not known.
+        """
+        smallest = min(min(one.gpus) for one in sizes)
+        gpus = np.asarray(own)[..., None] + np.asarray(lent)
+        is_limited = gpus < inf
+        held = np.where(is_limited, np.floor(np.where(is_limited, gpus, 0.0) / smallest + 1e-9) * smallest, inf)
+        supplied, usable = (cast(float, HOURS_PER_DAY * part.mean(axis=-1)[()]) for part in (gpus, held))
+        all_wanted: PerWorld = sum(wanted.values())
+        granted = smaller(all_wanted, usable)
+        share = ratio(granted, all_wanted, otherwise=1.0)
+        by_name = {name: hours * share for name, hours in wanted.items()}
+        finished = sum(by_name[name] / one.gpu_hours for name, one in zip(self.names, sizes, strict=True))
+        of_own = smaller(granted, HOURS_PER_DAY * own)
+        is_short = np.greater(all_wanted, usable)
+        return Trained(
+            granted=by_name,
+            month=TrainingMonth(
+                waiting_h=nan,
+                p95_waiting_h=nan,
+                jobs_finished=DAYS_PER_MONTH * finished,
+                jobs_given_up=nan,
+                jobs_waiting=nan,
+                lost_gpu_hours_per_day=sum(
+                    by_name[name] * one.lost_share for name, one in zip(self.names, sizes, strict=True)
+                ),
+                unusable_gpu_hours_per_day=where(is_short, where(is_short, supplied, 0.0) - granted, 0.0),
+                own_utilisation=_share_of(of_own, HOURS_PER_DAY * own),
+                lent_utilisation=_share_of(granted - of_own, HOURS_PER_DAY * np.asarray(lent).mean(axis=-1)),
+            ),
+            backlogs=backlogs,
+        )
+
+    def _simulated(
+        self, sizes: Sequence[Sizes], wanted: Mapping[str, PerWorld], own: PerWorld, lent: Any, backlogs: Backlogs
+    ) -> Trained:
+        """Job by job, each world by itself."""
+        worlds, budgets = len(self.jobbing), len(self.names)
         columns = np.stack([np.broadcast_to(wanted[name], (worlds,)) for name in self.names], axis=1).tolist()
         owns = np.broadcast_to(own, (worlds,)).tolist()
         hourly = np.broadcast_to(lent, (worlds, np.shape(lent)[-1])).tolist()
-        months = [
-            self._month_of_world(world, columns[world], Nodes(own=owns[world], lent=tuple(hourly[world])), backlog)
-            for world, backlog in enumerate(backlogs or [None] * worlds)
-        ]
-        figures = np.array([figures for figures, _ in months])
-        budgets = len(self.names)
+        rows, after = [], []
+        for world in range(worlds):
+            nodes = Nodes(own=owns[world], lent=tuple(hourly[world]))
+            backlog = backlogs[world] if backlogs else self._opening(world, sizes, columns[world], nodes)
+            done, left = self._run(world, sizes, columns[world], nodes, HOURS_PER_MONTH, backlog)
+            held = [hours / DAYS_PER_MONTH / backlog.share for hours in done.held_gpu_hours]
+            rows.append([*held, *_figures(done, backlog.share, nodes, sizes).values()])
+            after.append(left)
+        figures = np.array(rows).T
         return Trained(
-            granted={name: cast(float, figures[:, i]) for i, name in enumerate(self.names)},
-            month=TrainingMonth(**dict(zip(FIGURES, figures.T[budgets:], strict=True))),
-            backlogs=tuple(backlog for _, backlog in months),
+            granted={name: cast(float, figures[number]) for number, name in enumerate(self.names)},
+            month=TrainingMonth(**dict(zip(FIGURES, figures[budgets:], strict=True))),
+            backlogs=tuple(after),
         )
 
-    def _month_of_world(
-        self, world: int, wanted: Sequence[float], nodes: Nodes, backlog: Backlog | None
-    ) -> tuple[list[float], Backlog]:
-        """GPU-hours that each budget got each day, then the figures of the month; and what is left over."""
-        if backlog is None:
-            backlog = self._opening(world, wanted, nodes)
-        done, after = self._run(world, wanted, nodes, HOURS_PER_MONTH, backlog)
-        return [held / DAYS_PER_MONTH / backlog.share for held in done.held_gpu_hours] + [
-            _figures(done, backlog.share, nodes, self.jobs)[name] for name in FIGURES
-        ], after
-
-    def _opening(self, world: int, wanted: Sequence[float], nodes: Nodes) -> Backlog:
+    def _opening(self, world: int, sizes: Sequence[Sizes], wanted: Sequence[float], nodes: Nodes) -> Backlog:
         """The jobs there are when the first month begins, had it always been like this."""
-        backlog = Backlog(share=self._share(wanted), clocks=(0.0,) * len(self.jobs))
-        longest = max(max(slowed_hours(jobs)) for jobs in self.jobs)
-        # Whole weeks, so that the first month starts as all do.
-        weeks = -int(-WARM_UP_DURATIONS * longest // len(nodes.lent))
-        return self._run(world, wanted, nodes, float(weeks * len(nodes.lent)), backlog)[1]
+        backlog = Backlog(share=self._share(sizes, wanted), clocks=(0.0,) * len(sizes))
+        longest = max(hours * slow for one in sizes for hours, slow in zip(one.hours, one.slowdown, strict=True))
+        # Whole weeks, so that the first month starts on a Monday as all do.
+        week = len(nodes.lent)
+        hours = week * ceil(WARM_UP_DURATIONS * longest / week)
+        return self._run(world, sizes, wanted, nodes, float(hours), backlog)[1]
 
-    def _share(self, wanted: Sequence[float]) -> float:
+    def _share(self, sizes: Sequence[Sizes], wanted: Sequence[float]) -> float:
         """Share of the jobs that is simulated."""
-        each = [gpu_hours_of_a_job(jobs) for jobs in self.jobs]
-        jobs_a_month = DAYS_PER_MONTH * sum(hours / one for hours, one in zip(wanted, each, strict=True))
-        largest = FEWEST_LARGEST_JOBS * max(max(jobs.gpus) for jobs in self.jobs)
-        gpus = sum(wanted) / HOURS_PER_DAY
-        if not jobs_a_month > 0.0:
+        jobs = DAYS_PER_MONTH * sum(hours / one.gpu_hours for hours, one in zip(wanted, sizes, strict=True))
+        if not jobs > 0.0:
             return 1.0
-        return min(1.0, max(self.jobs[0].jobs_simulated / jobs_a_month, largest / gpus))
+        largest = FEWEST_LARGEST_JOBS * max(max(one.gpus) for one in sizes)
+        return min(1.0, max(self.jobs[0].jobs_simulated / jobs, largest / (sum(wanted) / HOURS_PER_DAY)))
 
     def _run(
-        self, world: int, wanted: Sequence[float], nodes: Nodes, hours: float, backlog: Backlog
+        self,
+        world: int,
+        sizes: Sequence[Sizes],
+        wanted: Sequence[float],
+        nodes: Nodes,
+        hours: float,
+        backlog: Backlog,
     ) -> tuple[Scheduled, Backlog]:
-        arrivals: list[Job] = []
-        clocks = []
-        for kind, (jobbing, gpu_hours) in enumerate(zip(self.jobbing[world], wanted, strict=True)):
-            per_h = backlog.share * gpu_hours / HOURS_PER_DAY / gpu_hours_of_a_job(self.jobs[kind])
-            start, end = backlog.clocks[kind], backlog.clocks[kind] + per_h * hours
-            for number in range(jobbing.number_until(start), jobbing.number_until(end)):
-                computes = jobbing.hours[number]
-                arrivals.append(
-                    Job(
-                        kind=kind,
-                        gpus=jobbing.gpus[number],
-                        hours=computes,
-                        left_h=computes,
-                        arrived_h=(jobbing.clock[number] - start) / per_h,
-                    )
-                )
-            clocks.append(end)
-        arrivals.sort(key=lambda job: job.arrived_h)
+        """A period of a world."""
+        rates = [
+            backlog.share * gpu_hours / HOURS_PER_DAY / one.gpu_hours
+            for gpu_hours, one in zip(wanted, sizes, strict=True)
+        ]
+        clocks = tuple(start + rate * hours for start, rate in zip(backlog.clocks, rates, strict=True))
+        arrivals = [
+            job
+            for kind, rate in enumerate(rates)
+            if rate > 0.0
+            for job in _jobs_between(
+                self.jobbing[world][kind], kind, sizes[kind], backlog.clocks[kind], clocks[kind], rate
+            )
+        ]
         done = schedule(
-            arrivals,
+            sorted(arrivals, key=lambda job: job.arrived_h),
             Nodes(own=backlog.share * nodes.own, lent=tuple(backlog.share * gpus for gpus in nodes.lent)),
             hours,
             kinds=self.kinds,
             before=backlog.jobs,
             backfill=self.jobs[0].backfill,
         )
-        return done, replace(backlog, clocks=tuple(clocks), jobs=done.left)
+        return done, replace(backlog, clocks=clocks, jobs=done.left)
+
+
+def _jobs_between(
+    jobbing: Jobbing, kind: int, sizes: Sizes, start: float, end: float, rate_per_h: float
+) -> Iterator[Job]:
+    """The jobs that come between two times of their clock, which runs at a rate."""
+    for number in range(jobbing.number_until(start), jobbing.number_until(end)):
+        size = jobbing.size[number]
+        hours = jobbing.hours[number] * sizes.slowdown[size]
+        arrived_h = (jobbing.clock[number] - start) / rate_per_h
+        yield Job(kind=kind, gpus=sizes.gpus[size], hours=hours, left_h=hours, arrived_h=arrived_h)
 
 
 def _kind(jobs: Jobs) -> Kind:
@@ -304,32 +338,33 @@ FIGURES = (
 )  # fmt: skip
 
 
-def _figures(done: Scheduled, share: float, nodes: Nodes, jobs: Sequence[Jobs]) -> dict[str, float]:
+def _figures(done: Scheduled, share: float, nodes: Nodes, sizes: Sequence[Sizes]) -> dict[str, float]:
     """Figures of a month of the true cluster."""
     failed = sum(
-        (held - lost) * lost_share_by_failures(one)
-        for held, lost, one in zip(done.held_gpu_hours, done.lost_gpu_hours, jobs, strict=True)
+        (held - lost) * one.lost_share
+        for held, lost, one in zip(done.held_gpu_hours, done.lost_gpu_hours, sizes, strict=True)
     )
     waits = sorted(done.waits_h)
     own, lent = nodes.own * done.hours, nodes.lent_gpu_hours(done.hours)
     per_day = 1.0 / share / DAYS_PER_MONTH
-    return {
-        "waiting_h": sum(waits) / len(waits) if waits else nan,
-        "p95_waiting_h": waits[int(0.95 * len(waits))] if waits else nan,
-        "jobs_finished": sum(done.finished) / share,
-        "jobs_given_up": done.given_up / share,
-        "jobs_waiting": sum(not job.is_running for job in done.left) / share,
-        "lost_gpu_hours_per_day": (sum(done.lost_gpu_hours) + failed) * per_day,
-        "unusable_gpu_hours_per_day": done.unusable_gpu_hours * per_day,
-        "own_utilisation": done.own_gpu_hours / share / own if 0 < own < inf else nan,
-        "lent_utilisation": done.lent_gpu_hours / share / lent if 0 < lent < inf else nan,
-    }
+    figures = (
+        sum(waits) / len(waits) if waits else nan,
+        waits[int(0.95 * len(waits))] if waits else nan,
+        sum(done.finished) / share,
+        done.given_up / share,
+        sum(not job.is_running for job in done.left) / share,
+        (sum(done.lost_gpu_hours) + failed) * per_day,
+        done.unusable_gpu_hours * per_day,
+        done.own_gpu_hours / share / own if 0.0 < own < inf else nan,
+        done.lent_gpu_hours / share / lent if 0.0 < lent < inf else nan,
+    )
+    return dict(zip(FIGURES, figures, strict=True))
 
 
-def _difference(supplied: PerWorld, own_hours: PerWorld) -> PerWorld:
-    """What is lent; nothing of a fleet without limit."""
-    is_limited = np.less(supplied, inf)
-    return where(is_limited, where(is_limited, supplied, 0.0) - where(is_limited, own_hours, 0.0), 0.0)
+def _share_of(part: PerWorld, whole: PerWorld) -> PerWorld:
+    """Part of a whole; NaN of none and of one without limit."""
+    is_proper = np.greater(whole, 0.0) & np.less(whole, inf)
+    return where(is_proper, part / where(is_proper, whole, 1.0), nan)
 
 
 def granted(

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from jevons.scenario.fields import POSITIVE, Range, Table, Uncertain, quantity, text
+from jevons.scenario.fields import FACTOR, POSITIVE, Range, Table, Uncertain, quantity, text
 
 
 class Jobs(Table):
     """Jobs of a budget: gangs of GPUs on training's own nodes and on those that serving has switched off."""
 
-    gpus: list[float] = quantity("H100e", "GPUs of a job of each size, all at once.", Range(above=0, at_most=1e9))
+    gpus: list[float] = quantity(
+        "H100e", "GPUs of a job of each size at the start, all at once.", Range(above=0, at_most=1e9)
+    )
+    gpus_growth_per_year: float = quantity("1/year", "Factor by which the GPUs of a job grow each year.", FACTOR, 1.0)
     hours: list[float] = quantity(
         "h", "Mean time that a job of each size computes, failures apart.", Range(above=0, at_most=1e5)
     )
