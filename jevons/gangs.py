@@ -184,6 +184,7 @@ class Cluster:
         self.lowest, self.highest = min(self.capacity), max(self.capacity)
         #: GPU-hours of the cycle before each of its hours.
         self.supplied = (0.0, *accumulate(self.capacity))
+        self.coming: deque[Job] = deque()
         self.line: list[Gang] = []
         #: Too large for the cluster as it is: they stand in nobody's way.
         self.aside: list[Gang] = []
@@ -211,17 +212,24 @@ class Cluster:
                 self._start(gang, 0.0)
             else:
                 self._queue(gang)
-        self._take_back(0.0)
         self._dispatch(0.0)
-        self._await_arrival(arrivals, 0)
+        self.coming.extend(arrivals)
+        self._await_arrival()
 
     def close(self, hours: float) -> Scheduled:
         """The account of the period."""
         self._account(hours)
+        # SimPy stops before what happens at the end itself.
+        for gang in [gang for gang in self.running if gang.ends_h <= hours]:
+            self._finish(gang, hours)
         for gang in self.running:
             self._settle(gang, hours)
-        waiting = sorted([*self.line, *self.aside], key=lambda gang: (not gang.has_started, gang.arrived_h))
-        left = [*self.running, *waiting]
+        while self.coming:
+            self._queue(self._enter(self.coming.popleft(), hours))
+        waiting = [*self.line, *self.aside]
+        stopped = [gang for gang in waiting if gang.has_started]
+        new = sorted((gang for gang in waiting if not gang.has_started), key=lambda gang: gang.arrived_h)
+        left = [*self.running, *stopped, *new]
         self.time_inside_h += sum(hours - gang.entered_h for gang in left)
         self._check()
         return Scheduled(
@@ -254,17 +262,16 @@ class Cluster:
 
     # What happens.
 
-    def _await_arrival(self, arrivals: Sequence[Job], number: int) -> None:
-        if number < len(arrivals):
+    def _await_arrival(self) -> None:
+        if self.coming:
+            self._after(self.coming[0].arrived_h - self.clock.now, self._arrive)
 
-            def arrive() -> None:
-                now = self.clock.now
-                self._account(now)
-                self._await_arrival(arrivals, number + 1)
-                self._queue(self._enter(arrivals[number], now))
-                self._dispatch(now)
-
-            self._after(arrivals[number].arrived_h - self.clock.now, arrive)
+    def _arrive(self) -> None:
+        now = self.clock.now
+        self._account(now)
+        self._queue(self._enter(self.coming.popleft(), now))
+        self._await_arrival()
+        self._dispatch(now)
 
     def _enter(self, job: Job, now: float) -> Gang:
         gang = Gang(job, now)
@@ -343,11 +350,8 @@ class Cluster:
         self.lost[gang.kind] += gang.gpus * restarting
         self.progress_gpu_hours += gang.gpus * computed
 
-    def _take_back(self, now: float) -> None:
+    def _take_back(self, now: float, capacity: float) -> None:
         """Stop the jobs that started last until the others fit on the nodes of the hour."""
-        capacity = self._capacity(now) * (1.0 + ROUNDING)
-        if self.used <= capacity:
-            return
         for gang in [gang for gang in self.running if gang.ends_h <= now]:
             self._finish(gang, now)
         while self.used > capacity:
@@ -371,8 +375,10 @@ class Cluster:
         self.progress_gpu_hours -= gang.gpus * lost
 
     def _dispatch(self, now: float) -> None:
-        """Start what may start."""
+        """Stop what must, start what may."""
         capacity = self._capacity(now) * (1.0 + ROUNDING)
+        if self.used > capacity:
+            self._take_back(now, capacity)
         line = self.line
         while line and self.used + line[0].gpus <= capacity:
             self._start(line.pop(0), now)
@@ -383,8 +389,11 @@ class Cluster:
 
     def _backfill(self, now: float, capacity: float) -> None:
         """Start those behind the first in line that end before its turn, or take none of what it will need."""
+        fitting = [gang for gang in self.line[1:] if self.used + gang.gpus <= capacity]
+        if not fitting:
+            return
         turn_h, spare = self._turn(now, self.line[0])
-        for gang in self.line[1:]:
+        for gang in fitting:
             if self.used + gang.gpus > capacity:
                 continue
             ends_in_time = now + gang.restart_h + gang.left_h <= turn_h
@@ -410,11 +419,11 @@ class Cluster:
                 used -= ending.popleft().gpus
             if used + first.gpus <= capacity:
                 return turn_h, capacity - used - first.gpus
-        while True:
-            ended = ending.popleft()
-            used -= ended.gpus
-            if used + first.gpus <= self.highest * (1.0 + ROUNDING) or not ending:
-                return ended.ends_h, self.highest - used - first.gpus
+        turn_h = now + hours
+        while ending and used + first.gpus > self.highest * (1.0 + ROUNDING):
+            turn_h = ending[0].ends_h
+            used -= ending.popleft().gpus
+        return turn_h, self.highest - used - first.gpus
 
     # The nodes.
 
@@ -458,7 +467,6 @@ class Cluster:
         now = self.clock.now
         self.alarm_h = inf
         self._account(now)
-        self._take_back(now)
         self._dispatch(now)
 
     def _account(self, now: float) -> None:

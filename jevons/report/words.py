@@ -243,7 +243,7 @@ def race_sentence(result: Result) -> str:
             )
             for arm in PAIR
         )
-        told.append(f"{clean(result.scenario.segments[name].title or name)} x{number(shock / baseline)}")
+        told.append(f"{clean(name)} x{number(shock / baseline)}")
     return f"Spend with the shock over that without: {', '.join(told)}." if told else ""
 
 
