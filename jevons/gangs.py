@@ -88,7 +88,6 @@ class Scheduled:
     lent_gpu_hours: float
     #: Idle while a job waited that the cluster could hold if it were empty.
     unusable_gpu_hours: float
-    most_gpus: float
     finished: tuple[int, ...]
     preempted: int
     given_up: int
@@ -197,7 +196,7 @@ class Cluster:
         self.held = [0.0] * len(kinds)
         self.lost = [0.0] * len(kinds)
         self.finished = [0] * len(kinds)
-        self.own_gpu_hours = self.used_gpu_hours = self.unusable_gpu_hours = self.most_gpus = 0.0
+        self.own_gpu_hours = self.used_gpu_hours = self.unusable_gpu_hours = 0.0
         self.number_area_h = self.time_inside_h = self.progress_gpu_hours = 0.0
         self.preempted = self.given_up = 0
         self.waits_h: list[float] = []
@@ -239,7 +238,6 @@ class Cluster:
             own_gpu_hours=self.own_gpu_hours,
             lent_gpu_hours=self.used_gpu_hours - self.own_gpu_hours,
             unusable_gpu_hours=self.unusable_gpu_hours,
-            most_gpus=self.most_gpus,
             finished=tuple(self.finished),
             preempted=self.preempted,
             given_up=self.given_up,
@@ -305,7 +303,7 @@ class Cluster:
     def _start(self, gang: Gang, now: float) -> None:
         if not gang.has_started:
             gang.has_started = True
-            self.waits_h.append(now - gang.arrived_h)
+            self.waits_h.append(max(0.0, now - gang.arrived_h))
         gang.is_running, gang.since_h = True, now
         gang.runs += 1
         run_h = gang.restart_h + gang.left_h
@@ -384,7 +382,6 @@ class Cluster:
             self._start(line.pop(0), now)
         if self.backfill and len(line) > 1 and self.used < capacity:
             self._backfill(now, capacity)
-        self.most_gpus = max(self.most_gpus, self.used)
         self._watch()
 
     def _backfill(self, now: float, capacity: float) -> None:

@@ -310,7 +310,7 @@ class ArmRun:
         """Serve the two days of all regions, on the clock; regions in which nothing is served are left out."""
         wanted = {region: self._days_to_serve(region, demands, capacity) for region, capacity in has.items()}
         days = {region: day for region, day in wanted.items() if day is not None}
-        if all(self.world.engine.can_stack(day) for day in days.values()):
+        if self.world.engine.serve_stack and all(self.world.engine.can_stack(day) for day in days.values()):
             return (yield from self._serve_stacks(month, days))
         return (yield from self._serve_one_by_one(month, days))
 
