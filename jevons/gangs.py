@@ -264,7 +264,7 @@ class Cluster:
         if self.coming:
             self._after(self.coming[0].arrived_h - self.clock.now, self._arrive)
 
-    def _arrive(self) -> None:
+    def _arrive(self, _: simpy.Event) -> None:
         now = self.clock.now
         self._account(now)
         self._queue(self._enter(self.coming.popleft(), now))
@@ -276,7 +276,7 @@ class Cluster:
         self.inside += 1
         patience = self.kinds[job.kind].patience_h
         if patience < inf and not job.has_started:
-            self._after(job.arrived_h + patience - now, lambda: self._lose_patience(gang))
+            self._after(job.arrived_h + patience - now, lambda _: self._lose_patience(gang))
         return gang
 
     def _queue(self, gang: Gang) -> None:
@@ -311,7 +311,7 @@ class Cluster:
         self.running[gang] = None
         self.used += gang.gpus
         run = gang.runs
-        self._after(run_h, lambda: self._end(gang, run))
+        self._after(run_h, lambda _: self._end(gang, run))
 
     def _end(self, gang: Gang, run: int) -> None:
         if not gang.is_running or gang.runs != run:
@@ -427,7 +427,15 @@ class Cluster:
     def _capacity(self, now: float) -> float:
         return self.capacity[int(now + ROUNDING) % len(self.capacity)]
 
-    def _supplied(self, now: float) -> float:
+    def _supplied(self, since: float, now: float) -> float:
+        """GPU-hours between two times."""
+        cycle = len(self.capacity)
+        hour = int(since + ROUNDING)
+        if now <= hour + 1.0:
+            return (now - since) * self.capacity[hour % cycle]
+        return self._supplied_until(now) - self._supplied_until(since)
+
+    def _supplied_until(self, now: float) -> float:
         """GPU-hours from the start of the period."""
         cycles, rest = divmod(now, len(self.capacity))
         whole = int(rest)
@@ -437,7 +445,7 @@ class Cluster:
         """Look again at the first hour whose nodes are too few for what runs, or enough for one in line."""
         wanted = inf
         if self.line:
-            smallest = min(gang.gpus for gang in self.line) if self.backfill else self.line[0].gpus
+            smallest = min([gang.gpus for gang in self.line]) if self.backfill else self.line[0].gpus
             wanted = self.used + smallest
         least, most = self.used * (1.0 - ROUNDING), wanted * (1.0 - ROUNDING)
         if self.lowest == self.highest or (self.lowest >= least and self.highest < most):
@@ -456,7 +464,7 @@ class Cluster:
         self.alarms += 1
         self.alarm_h = hour
         number = self.alarms
-        self._after(hour - self.clock.now, lambda: self._ring(number))
+        self._after(hour - self.clock.now, lambda _: self._ring(number))
 
     def _ring(self, number: int) -> None:
         if number != self.alarms or self.alarm_h == inf:
@@ -475,14 +483,13 @@ class Cluster:
         self.own_gpu_hours += min(self.used, self.nodes.own) * passed
         self.number_area_h += self.inside * passed
         if self.line:
-            supplied = self._supplied(now) - self._supplied(self.since_h)
-            self.unusable_gpu_hours += max(0.0, supplied - self.used * passed)
+            idle = self._supplied(self.since_h, now) - self.used * passed
+            self.unusable_gpu_hours += idle if idle > 0.0 else 0.0
         self.since_h = now
 
-    def _after(self, delay_h: float, happen: Callable[[], None]) -> None:
+    def _after(self, delay_h: float, happen: Callable[[simpy.Event], None]) -> None:
         """Call after a delay."""
-        timer = self.clock.timeout(max(0.0, delay_h))
-        timer.callbacks.append(lambda _: happen())
+        self.clock.timeout(delay_h if delay_h > 0.0 else 0.0).callbacks.append(happen)
 
 
 def slowdown_by_failures(failures_per_h: float, checkpoint_h: float, restart_h: float) -> float:

@@ -149,14 +149,14 @@ def test_thinned_jobs_come_to_the_same():
     many, few, fewest = (
         Jobs(gpus=[4.0], hours=[60.0], sigma=0.5, jobs_simulated=simulated) for simulated in (1e5, 400.0, 1e-3)
     )
-    whole, thin, thinnest = (months(training(jobs, 2), 9600.0, own=460.0, count=6) for jobs in (many, few, fewest))
+    whole, thin, thinnest = (months(training(jobs, 3), 9600.0, own=460.0, count=6) for jobs in (many, few, fewest))
 
     assert [done[-1].backlogs[0].share for done in (whole, thin, thinnest)] == pytest.approx(
         [1.0, 400.0 / (40.0 * DAYS_PER_MONTH), 64.0 / 400.0]
     )
     for figure in (lambda done: done.granted["chat"], lambda done: done.month.own_utilisation):
         means = [np.mean([figure(done) for done in path[1:]]) for path in (whole, thin, thinnest)]
-        assert means[1:] == pytest.approx([means[0]] * 2, rel=0.05)
+        assert means[1:] == pytest.approx([means[0]] * 2, rel=0.08)
 
 
 # In the model.

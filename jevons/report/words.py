@@ -324,6 +324,12 @@ def closed_form_sentence(result: Result) -> str:
     if result.closed_form_gap is None or result.engine == "closed_form":
         return ""
     gap = percents([result.closed_form_gap], signed=True)[0]
+    if training_sentence(result):
+        return (
+            f"Draws are served in closed form, and jobs get what whole gangs of the smallest size could use. At the "
+            f"centre that puts {resource(result)} with the shock over those without {gap} % off the mean of the "
+            f"simulations."
+        )
     return (
         f"Draws are served in closed form. At the centre, on the same random numbers, that puts "
         f"{resource(result)} with the shock over those without {gap} % off the simulation."
