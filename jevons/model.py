@@ -5,7 +5,7 @@ In short, each month:
 1. Progress sets how much compute the same service needs.
 2. Cost becomes price; price, waiting and capability become usage.
 3. The requests of a weekday and of a day of the weekend are served on the month's fleet.
-4. Budgets (training) buy GPU-hours of what the serving leaves.
+4. Budgets (training) buy GPU-hours of what the serving leaves, or gangs of GPUs for their jobs.
 5. Scarcity moves the rental price.
 6. The fleet orders against its forecast peak; deliveries come in when they are due.
 
@@ -28,13 +28,15 @@ import simpy
 from jevons.efficiency import Progress, month_of, progress
 from jevons.fleet import Order
 from jevons.market import Conditions, SegmentMarket, Standing
-from jevons.months import Month, RegionMonth, SegmentMonth, Stack
+from jevons.months import Month, RegionMonth, SegmentMonth, Stack, TrainingMonth
+from jevons.race import spend_off_trend
 from jevons.randomness import Draws, Floats
 from jevons.region import Capacity, RegionState, RegionSupply
 from jevons.scenario import Arm, Scenario, Segment
 from jevons.service import Served, computed_month, days_to_serve, requests_of, served_month, single_days
 from jevons.serving import Day, ServedDay, engine
-from jevons.stacks import PerWorld, exp, of_world, ratio, smaller, stacked, where
+from jevons.stacks import PerWorld, exp, of_world, ratio, stacked, where
+from jevons.training import Backlogs, RegionTraining, Trained, granted, lent_always, lent_in_week
 from jevons.units import HOURS_PER_DAY, SECONDS_PER_MONTH
 
 #: Paths of a caller's own, by segment and arm: one value for each month of the run.
@@ -110,10 +112,15 @@ class State:
     regions: dict[str, RegionState]
     standings: dict[Place, Standing] = field(default_factory=dict)
     latency_s: dict[Place, PerWorld] = field(default_factory=dict)
+    #: Jobs that training carries on, by region, and spend of racing budgets over its trend, in logs.
+    backlogs: dict[str, Backlogs] = field(default_factory=dict)
+    spend: dict[str, PerWorld] = field(default_factory=dict)
 
     def copy(self) -> State:
         """A state that may go another way."""
-        return State(dict(self.regions), dict(self.standings), dict(self.latency_s))
+        return State(
+            dict(self.regions), dict(self.standings), dict(self.latency_s), dict(self.backlogs), dict(self.spend)
+        )
 
 
 class World:
@@ -142,6 +149,16 @@ class World:
             for region in scenario.regions
             if region_share(scenario, segment, region) > 0
         }
+        jobs = {
+            region: [name for name, where in self.markets if where == region and scenario.segments[name].jobs]
+            for region in scenario.regions
+        }
+        self.training = {
+            region: RegionTraining(scenario, region, names, self.replications)
+            for region, names in jobs.items()
+            if names
+        }
+        self.races = {name: segment.race for name, segment in scenario.segments.items() if segment.race}
         self._luck: dict[tuple[str | int, ...], Floats] = {}
 
     def opening(self) -> State:
@@ -201,6 +218,7 @@ class ArmRun:
             yield self.clock.timeout((month + 1) * SECONDS_PER_MONTH - self.clock.now)
 
     def _month(self, month: int) -> Generator[Any, Any, None]:
+        self._race(month)
         demands = {place: self._demand(month, place, market) for place, market in self._markets_in(month)}
         has = {name: supply.capacity(self.state.regions[name], month) for name, supply in self.world.supplies.items()}
         days = yield from self._serve(month, demands, has)
@@ -208,17 +226,28 @@ class ArmRun:
         for region, capacity in has.items():
             mine = {name: demand for (name, where), demand in demands.items() if where == region}
             served = self._served(region, mine, days.get(region), capacity)
-            budgets = [demand for demand in mine.values() if not demand.is_served]
-            wanted: PerWorld = sum(budget.packed_gpu_hours_per_day for budget in budgets)
-            granted = smaller(wanted, served.idle_gpu_hours)
-            demands |= self._allocated(region, mine, served, ratio(granted, wanted, otherwise=1.0))
-            regions.append(self._settle(month, region, capacity, served, wanted, granted))
+            wanted = {name: demand.packed_gpu_hours_per_day for name, demand in mine.items() if not demand.is_served}
+            trained = self._trained(month, region, wanted, served, capacity)
+            shares, got = granted(wanted, served.idle_gpu_hours, trained)
+            demands |= self._allocated(region, mine, served, shares)
+            training = None if trained is None else trained.month
+            regions.append(self._settle(month, region, capacity, served, sum(wanted.values()), got, training))
         self.record.append(Month(month=month, segments=tuple(demands.values()), regions=tuple(regions)))
 
     def _markets_in(self, month: int) -> list[tuple[Place, SegmentMarket]]:
         return [(place, market) for place, market in self.world.markets.items() if month >= market.first_month]
 
     # From progress to usage.
+
+    def _race(self, month: int) -> None:
+        """What racing budgets spend over their trend, from what their rivals spent the month before."""
+        world = self.world
+        if not world.races:
+            return
+        rivals = {race.follows for race in world.races.values()}
+        before = {name: self.state.spend.get(name, 0.0) + world.noise(name, month - 1) for name in rivals if month > 0}
+        has_jumped = self.arm == "shock" and month >= shock_month(world.scenario)
+        self.state.spend = spend_off_trend(world.races, cast(Any, before), has_jumped=has_jumped)
 
     def _demand(self, month: int, place: Place, market: SegmentMarket) -> SegmentMonth:
         price = self._own_path(self.world.prices, market.name, month)
@@ -257,7 +286,8 @@ class ArmRun:
         share = region_share(self.world.scenario, segment, market.region)
         noise = self.world.noise(market.name, month)
         # An array, whatever is the same in all worlds: it is the noise that makes it one.
-        exogenous = market.start_tokens_per_day * share * exp(cast(float, standing.log_exogenous + noise))
+        off_trend = noise + self.state.spend.get(market.name, 0.0)
+        exogenous = market.start_tokens_per_day * share * exp(cast(float, standing.log_exogenous + off_trend))
         return SegmentMonth(
             segment=market.name,
             region=market.region,
@@ -280,7 +310,7 @@ class ArmRun:
         """Serve the two days of all regions, on the clock; regions in which nothing is served are left out."""
         wanted = {region: self._days_to_serve(region, demands, capacity) for region, capacity in has.items()}
         days = {region: day for region, day in wanted.items() if day is not None}
-        if all(self.world.engine.can_stack(day) for day in days.values()):
+        if self.world.engine.serve_stack and all(self.world.engine.can_stack(day) for day in days.values()):
             return (yield from self._serve_stacks(month, days))
         return (yield from self._serve_one_by_one(month, days))
 
@@ -290,7 +320,12 @@ class ArmRun:
             for place, demand in demands.items()
             if place[1] == region and demand.is_served
         ]
-        return days_to_serve(self.world.scenario, served, has.powered_h100e)
+        return days_to_serve(self.world.scenario, served, self._for_serving(region, has))
+
+    def _for_serving(self, region: str, has: Capacity) -> PerWorld:
+        """GPUs that serving may use: all but training's own."""
+        training = self.world.training.get(region)
+        return has.powered_h100e * (1.0 if training is None else 1.0 - training.own_share)
 
     def _serve_stacks(self, month: int, days: Mapping[str, Day]) -> Generator[Any, Any, dict[str, ServedDays]]:
         """All worlds' days of a region at once."""
@@ -334,12 +369,34 @@ class ArmRun:
         serving = self.world.scenario.serving
         served = [demand for demand in demands.values() if demand.is_served]
         if serving is None or days is None:
-            return computed_month(served, has.powered_h100e)
+            return computed_month(served, self._for_serving(region, has))
         markets = [self.world.markets[demand.segment, region] for demand in served]
-        return served_month(days, markets, serving, has.powered_h100e)
+        return served_month(days, markets, serving, self._for_serving(region, has))
+
+    def _trained(
+        self, month: int, region: str, wanted: Mapping[str, PerWorld], served: Served, has: Capacity
+    ) -> Trained | None:
+        """The month of the region's jobs, on its own nodes and on those that serving leaves; None without jobs."""
+        training, serving = self.world.training.get(region), self.world.scenario.serving
+        if training is None:
+            return None
+        by_the_hour = served.days and serving is not None and serving.lend_idle_nodes and has.is_limited
+        trained = training.month(
+            month,
+            wanted,
+            training.own_h100e(has.powered_h100e),
+            lent_in_week(served.days, serving.gpus_per_node)
+            if by_the_hour and serving is not None
+            else lent_always(served.idle_gpu_hours),
+            self.state.backlogs.get(region, ()),
+            draws_singly=self.world.engine.draws_singly,
+        )
+        if trained is not None:
+            self.state.backlogs[region] = trained.backlogs
+        return trained
 
     def _allocated(
-        self, region: str, demands: Mapping[str, SegmentMonth], served: Served, granted_share: PerWorld
+        self, region: str, demands: Mapping[str, SegmentMonth], served: Served, granted_shares: Mapping[str, PerWorld]
     ) -> dict[Place, SegmentMonth]:
         """The region's segments with their GPU-hours: by their share of the work, and as far as budgets are granted."""
         work: PerWorld = sum(demand.packed_gpu_hours_per_day for demand in demands.values() if demand.is_served)
@@ -354,7 +411,7 @@ class ArmRun:
             )
         return {
             (name, region): demand.allocated(
-                demand.packed_gpu_hours_per_day * (overhead if demand.is_served else granted_share),
+                demand.packed_gpu_hours_per_day * (overhead if demand.is_served else granted_shares[name]),
                 latency_s.get((name, region), 0.0),
             )
             for name, demand in demands.items()
@@ -363,7 +420,14 @@ class ArmRun:
     # From GPU-hours to scarcity and orders.
 
     def _settle(
-        self, month: int, region: str, has: Capacity, served: Served, wanted: PerWorld, granted: PerWorld
+        self,
+        month: int,
+        region: str,
+        has: Capacity,
+        served: Served,
+        wanted: PerWorld,
+        granted: PerWorld,
+        training: TrainingMonth | None,
     ) -> RegionMonth:
         """Close a region's month: report it, move the rental price, order."""
         supply = self.world.supplies[region]
@@ -397,6 +461,7 @@ class ArmRun:
             busy_gpu_hours_per_day=served.busy_gpu_hours + granted,
             lost_share=served.lost_share,
             days=served.days if self.world.keeps_days else (),
+            training=training,
         )
 
     def _order(self, month: int, region: str) -> Order | None:

@@ -92,6 +92,29 @@ class SegmentMonth:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TrainingMonth:
+    """The jobs of a region's budgets in a month; GPUs and GPU-hours are H100-equivalents.
+
+    What only single jobs can tell is NaN where none were simulated.
+    """
+
+    #: Time from arrival to first start of the jobs that started in the month: mean, and of one in twenty longer.
+    waiting_h: PerWorld
+    p95_waiting_h: PerWorld
+    jobs_finished: PerWorld
+    jobs_given_up: PerWorld
+    #: Neither finished nor running at the month's end.
+    jobs_waiting: PerWorld
+    #: Computed again after a checkpoint, or spent on starting again.
+    lost_gpu_hours_per_day: PerWorld
+    #: Idle while a job waited that all nodes together could hold.
+    unusable_gpu_hours_per_day: PerWorld
+    #: Share in use of training's own nodes, and of those that serving leaves; NaN where there are none.
+    own_utilisation: PerWorld
+    lent_utilisation: PerWorld
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RegionMonth:
     """A region in a month; GPUs and GPU-hours are H100-equivalents."""
 
@@ -116,6 +139,8 @@ class RegionMonth:
     lost_share: PerWorld
     #: The weekday and the day of the weekend that were served; none without a serving table, or if not kept.
     days: tuple[ServedDay, ...]
+    #: None where no budget buys jobs.
+    training: TrainingMonth | None = None
 
     @property
     def gpu_hours_per_day(self) -> PerWorld:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from jevons.stacks import PerWorld, log
 
 SECONDS_PER_MINUTE = 60.0
+MINUTES_PER_HOUR = 60.0
 SECONDS_PER_HOUR = 3600.0
 HOURS_PER_DAY = 24
 SECONDS_PER_DAY = SECONDS_PER_HOUR * HOURS_PER_DAY

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from jevons.answer import Result, headlines
-from jevons.months import Month
+from jevons.answer import Result, headlines, training_headlines
+from jevons.months import Month, TrainingMonth
 from jevons.report.numbers import COUNTS, PLAIN, SI, Prefixes, scale_of
 from jevons.results import Estimate
 from jevons.scenario import Arm
@@ -61,7 +61,7 @@ KINDS: dict[str, tuple[str, str, Prefixes, float]] = {
 
 def rows(result: Result) -> list[Row]:
     """The rows of the table; figures that a scenario does not have are left out."""
-    known = [*(_price(result, name) for name in priced_segments(result)), *_totals(result)]
+    known = [*(_price(result, name) for name in priced_segments(result)), *_totals(result), *training_rows(result)]
     waiting = _waiting(result)
     return [row for row in known if row.without > 0 or row.with_shock > 0] + ([waiting] if waiting else [])
 
@@ -101,6 +101,41 @@ def _row(result: Result, name: str, label: str, unit: str, prefixes: Prefixes, f
         change=change,
         drawn_change=drawn,
     )
+
+
+def training_rows(result: Result) -> list[Row]:
+    """Jobs of training: how many are finished, what they lose, how long they wait; none where no budget buys jobs."""
+    if not training_headlines(result.stacks[0].arms["baseline"][-1]):
+        return []
+    finished = _row(result, "jobs", "jobs finished", "job/month", COUNTS)
+    lost = _row(result, "lost", "GPU-hours lost by jobs", "H100e-h/day", COUNTS)
+    without, with_shock = (mean_of_jobs(result, arm, -1, "waiting_h") for arm in ("baseline", "shock"))
+    if without is None or with_shock is None:
+        return [finished, lost]
+    waiting = Row(
+        name="job_waiting", label="job waiting", unit="h", prefixes=PLAIN,
+        before=mean_of_jobs(result, "baseline", month_before(result), "waiting_h"),
+        without=without, with_shock=with_shock, change=None, drawn_change=None,
+    )  # fmt: skip
+    return [finished, lost, waiting]
+
+
+def mean_of_jobs(result: Result, arm: Arm, month: int, name: str) -> float | None:
+    """Mean over replications of a figure of training's jobs, regions by the jobs they finished.
+
+    None where it is not known in any.
+    """
+    found = [
+        weighted_mean([getattr(one, name) for one in trained], [one.jobs_finished for one in trained])
+        for trained in map(trained_in, result.months_of_replications(arm, month))
+    ]
+    known = [value for value in found if value is not None]
+    return sum(known) / len(known) if known else None
+
+
+def trained_in(month: Month) -> list[TrainingMonth]:
+    """Training of the regions that have any."""
+    return [region.training for region in month.regions if region.training is not None]
 
 
 def month_before(result: Result) -> int:

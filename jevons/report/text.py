@@ -56,6 +56,8 @@ def _sentences(result: Result) -> Iterator[str]:
     yield from paragraph("Cumulated", words.cumulated_sentences(result))
     yield from paragraph("Through", [words.channels_sentence(result)])
     yield from paragraph("By segment", [words.segments_sentence(result)])
+    yield from paragraph("Training", [words.training_sentence(result)])
+    yield from paragraph("Race", [words.race_sentence(result)])
     yield from paragraph("Hinges on", [words.hinges_sentence(result)])
     yield from paragraph("Accuracy", [words.closed_form_sentence(result)])
 

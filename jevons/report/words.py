@@ -6,13 +6,16 @@ import re
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 
-from jevons.answer import Hinge, Result
+from jevons.answer import PAIR, Hinge, Result
 from jevons.draws import drawn_together
 from jevons.hinges import rank_correlation, rebounds
+from jevons.months import Month
 from jevons.rebound import DrawnRebound, Rebound, Regime, Verdict
 from jevons.report.numbers import change, estimate, number, percent, percents
+from jevons.report.rows import mean_of_jobs, trained_in
 from jevons.results import Estimate
 from jevons.scenario import Distribution
+from jevons.stacks import PerWorld
 
 RESOURCES = {"gpu_hours": "GPU-hours", "energy_mwh": "energy", "usd": "spend on compute"}
 #: What a reader calls the factors of the decomposition.
@@ -183,6 +186,67 @@ def segments_sentence(result: Result) -> str:
     return " · ".join(f"{name} {percents([value])[0]} %" for name, value in told.items())
 
 
+# Training.
+
+
+def training_sentence(result: Result) -> str:
+    """What became of training's jobs with the shock; nothing where no budget buys jobs."""
+    waiting, without = (mean_of_jobs(result, arm, -1, "waiting_h") for arm in ("shock", "baseline"))
+    p95, own, lent = (
+        mean_of_jobs(result, "shock", -1, name) for name in ("p95_waiting_h", "own_utilisation", "lent_utilisation")
+    )
+    if waiting is None or without is None or p95 is None:
+        return ""
+    held, lost, unusable = (
+        float(result.of_replications(figure, "shock", -1).mean()) for figure in (_held_by_jobs, _lost, _unusable)
+    )
+    of_nodes = [
+        f"{percents([share])[0]} % of {nodes}"
+        for share, nodes in ((own, "training's own nodes"), (lent, "what serving leaves"))
+        if share is not None
+    ]
+    in_use = f" In use: {' and '.join(of_nodes)}." if of_nodes else ""
+    shares = percents([lost / held, unusable / held]) if held > 0 else ["0", "0"]
+    return (
+        f"A job waits {number(waiting)} h for its GPUs, one in twenty over {number(p95)} h; without the shock "
+        f"{number(without)} h. Of their GPU-hours {shares[0]} % are lost to failures and to nodes taken back; "
+        f"{shares[1]} % as many lie idle while a job waits for all of its own.{in_use}"
+    )
+
+
+def _held_by_jobs(month: Month) -> PerWorld:
+    return sum(region.budget_gpu_hours_per_day for region in month.regions if region.training is not None)
+
+
+def _lost(month: Month) -> PerWorld:
+    return sum(one.lost_gpu_hours_per_day for one in trained_in(month))
+
+
+def _unusable(month: Month) -> PerWorld:
+    return sum(one.unusable_gpu_hours_per_day for one in trained_in(month))
+
+
+def race_sentence(result: Result) -> str:
+    """What the racing budgets spend with the shock over what they spend without; nothing where none races."""
+    racing = [name for name, segment in result.scenario.segments.items() if segment.race is not None]
+    told = []
+    for name in racing:
+        shock, baseline = (
+            float(
+                result.of_replications(
+                    lambda month, name=name: sum(  # type: ignore[misc]
+                        part.exogenous_tokens_per_day for part in month.segments if part.segment == name
+                    ),
+                    arm,
+                    -1,
+                ).mean()
+            )
+            for arm in PAIR
+        )
+        told.append(f"{clean(name)} x{number(shock / baseline)}")
+    return f"Spend with the shock over that without: {', '.join(told)}." if told else ""
+
+
 # On what it hinges, and what is assumed.
 
 
@@ -260,6 +324,12 @@ def closed_form_sentence(result: Result) -> str:
     if result.closed_form_gap is None or result.engine == "closed_form":
         return ""
     gap = percents([result.closed_form_gap], signed=True)[0]
+    if training_sentence(result):
+        return (
+            f"Draws are served in closed form, and jobs get what whole gangs of the smallest size could use. At the "
+            f"centre that puts {resource(result)} with the shock over those without {gap} % off the mean of the "
+            f"simulations."
+        )
     return (
         f"Draws are served in closed form. At the centre, on the same random numbers, that puts "
         f"{resource(result)} with the shock over those without {gap} % off the simulation."

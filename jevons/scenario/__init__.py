@@ -31,6 +31,7 @@ from jevons.scenario.fields import Distribution, Table
 from jevons.scenario.lesson_tables import Lesson
 from jevons.scenario.reader import check, load, loads, prerequisites, starter
 from jevons.scenario.schema import FieldRow, field_table, field_table_markdown, json_schema
+from jevons.scenario.training_tables import Jobs, Race
 from jevons.scenario.whole import Scenario
 
 __all__ = [
@@ -44,11 +45,13 @@ __all__ = [
     "FieldRow",
     "Form",
     "Gpu",
+    "Jobs",
     "LeadTime",
     "Lesson",
     "Observed",
     "Orders",
     "Pricing",
+    "Race",
     "Region",
     "RegionFleet",
     "Rental",

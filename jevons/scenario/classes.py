@@ -26,6 +26,7 @@ from jevons.scenario.fields import (
     text,
 )
 from jevons.scenario.lesson_tables import Lesson
+from jevons.scenario.training_tables import Jobs, Race
 
 EARLIEST = dt.date(1800, 1, 1)
 LATEST = dt.date(2200, 1, 1)
@@ -300,6 +301,8 @@ class Segment(Table):
         Range(above=0, at_most=1e7),
         None,
     )
+    jobs: Jobs | None = text("Tariff budget: the jobs it buys; none buys GPU-hours one by one.", None)
+    race: Race | None = text("Tariff budget: the rival that its spend follows.", None)
 
     @property
     def is_served(self) -> bool:

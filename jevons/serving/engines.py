@@ -25,6 +25,8 @@ class ServingEngine:
     serve_stack: Callable[[simpy.Environment, Day, Sequence[Draws], int], simpy.Event] | None = None
     #: Whether it lets other threads run while it serves.
     runs_in_threads: bool = False
+    #: Whether it draws single requests; if not, nothing in a month is drawn one by one.
+    draws_singly: bool = True
     #: What the user should know before a first use takes its time, in words; empty if nothing.
     preparation: Callable[[], str] = lambda: ""
 
@@ -78,7 +80,11 @@ ENGINES: dict[str, ServingEngine] = {
     ),
     "simpy": ServingEngine(serve=simpy_engine.serve),
     "closed_form": ServingEngine(
-        serve=closed_form.serve, can_stack=lambda _: True, serve_stack=_serve_closed_form, runs_in_threads=True
+        serve=closed_form.serve,
+        can_stack=lambda _: True,
+        serve_stack=_serve_closed_form,
+        runs_in_threads=True,
+        draws_singly=False,
     ),
 }
 DEFAULT_ENGINE = "compiled"
