@@ -27,6 +27,7 @@ LAYERS = (
     {"market", "region"},
     {"service"},
     {"model"},
+    {"channels"},
     {"results"},
     {"hours", "rebound", "workers"},
     {"answer"},
