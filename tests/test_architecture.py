@@ -32,7 +32,7 @@ LAYERS = (
     {"hours", "rebound", "workers"},
     {"answer"},
     {"draws"},
-    {"hinges"},
+    {"hinges", "waterfall"},
     {"ensemble", "day"},
     {"comparison"},
     {"report"},
