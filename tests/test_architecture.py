@@ -32,7 +32,7 @@ LAYERS = (
     {"hours", "rebound", "workers"},
     {"answer"},
     {"draws"},
-    {"hinges", "waterfall"},
+    {"attribution", "hinges"},
     {"ensemble", "day"},
     {"comparison"},
     {"report"},

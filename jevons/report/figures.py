@@ -74,12 +74,13 @@ def figure_files(result: Result) -> dict[str, bytes]:
         settings.update(STYLE)
         page = figure(result)
         return {
-            "figure.png": _saved(page, "png", {"Software": None}),
-            "figure.svg": _saved(page, "svg", {"Date": None, "Creator": None}),
+            "figure.png": saved(page, "png", {"Software": None}),
+            "figure.svg": saved(page, "svg", {"Date": None, "Creator": None}),
         }
 
 
-def _saved(page: Figure, form: str, metadata: Mapping[str, None]) -> bytes:
+def saved(page: Figure, form: str, metadata: Mapping[str, None]) -> bytes:
+    """A page in a form, without what differs from day to day."""
     stream = io.BytesIO()
     page.savefig(stream, format=form, dpi=DOTS_PER_INCH, metadata=dict(metadata))
     return stream.getvalue()
