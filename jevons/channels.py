@@ -148,49 +148,51 @@ def run_channels(
     world = World(repeated, [0] * (len(sets) * worlds), CHANNELS_ENGINE, {}, {}, keeps_days=False, threads=1)
     first, end = shock_month(scenario), scenario.run.months
     _, state = world.run("baseline", 0, first, world.opening())
-    noted = NotedRun(world, "baseline", state.copy(), clock_at(first), {})
+    noted = NotedRun(world, "baseline", state.copy(), clock_at(first))
     baseline = noted.through(first, end)
     frozen, _ = world.run("frozen", first, end, state.copy(), held=baseline)
     on = {name: np.repeat(sets[:, number], worlds) for number, name in enumerate(names)}
-    run = ChannelRun(world, state.copy(), clock_at(first), held=Held(noted.met, baseline, frozen), on=on)
+    run = ChannelRun(world, state.copy(), clock_at(first), baseline=noted, frozen=frozen, on=on)
     return Switched(
         channels=names, worlds=worlds, baseline=baseline, frozen=frozen, shock=run.through(first, end)
     )  # fmt: skip
 
 
 class NotedRun(ArmRun):
-    """An arm that notes what each segment meets in each month."""
+    """An arm that notes what each segment meets in each month, and where those that begin in it open."""
 
-    def __init__(
-        self, world: World, arm: Arm, state: State, clock: simpy.Environment, held: Mapping[int, Month]
-    ) -> None:
-        super().__init__(world, arm, state, clock, held)
+    def __init__(self, world: World, arm: Arm, state: State, clock: simpy.Environment) -> None:
+        super().__init__(world, arm, state, clock, {})
         self.met: dict[tuple[int, Place], Conditions] = {}
+        self.opened: dict[Place, Standing] = {}
 
     def _met(self, month: int, place: Place, market: SegmentMarket) -> Conditions:
         met = self.met[month, place] = super()._met(month, place, market)
         return met
 
-
-class Held:
-    """What a channel that is off holds to: what the baseline meets and uses, and how short the frozen arm is."""
-
-    def __init__(
-        self, met: Mapping[tuple[int, Place], Conditions], baseline: Sequence[Month], frozen: Sequence[Month]
-    ) -> None:
-        self.met = met
-        self.baseline = {month.month: month for month in baseline}
-        self.frozen = {month.month: month for month in frozen}
+    def _demand(self, month: int, place: Place, market: SegmentMarket) -> SegmentMonth:
+        demand = super()._demand(month, place, market)
+        self.opened.setdefault(place, self.state.standings[place])
+        return demand
 
 
 class ChannelRun(ArmRun):
     """The shock with some of its channels on, a set of them in each world."""
 
     def __init__(
-        self, world: World, state: State, clock: simpy.Environment, *, held: Held, on: Mapping[str, Switch]
+        self,
+        world: World,
+        state: State,
+        clock: simpy.Environment,
+        *,
+        baseline: NotedRun,
+        frozen: Sequence[Month],
+        on: Mapping[str, Switch],
     ) -> None:
         super().__init__(world, "shock", state, clock, {})
-        self.off, self.on = held, on
+        self.baseline, self.on = baseline, on
+        self.baseline_months = {month.month: month for month in baseline.record}
+        self.frozen_months = {month.month: month for month in frozen}
         #: Where each segment would stand at the cost that tasks answer to.
         self.answering = dict(state.standings)
 
@@ -207,7 +209,7 @@ class ChannelRun(ArmRun):
         )
 
     def _met(self, month: int, place: Place, market: SegmentMarket) -> Conditions:
-        own, off = super()._met(month, place, market), self.off.met[month, place]
+        own, off = super()._met(month, place, market), self.baseline.met[month, place]
         return replace(
             own,
             latency_s=self._either("latency", own.latency_s, off.latency_s),
@@ -220,7 +222,7 @@ class ChannelRun(ArmRun):
     def _demand(self, month: int, place: Place, market: SegmentMarket) -> SegmentMonth:
         paid = super()._demand(month, place, market)
         answered = self.answering[place] = self._answered(month, place, market)
-        off = self.off.baseline[month].segment(*place)
+        off = self.baseline_months[month].segment(*place)
         return replace(
             paid,
             price_response=exp(answered.response.price),
@@ -233,11 +235,18 @@ class ChannelRun(ArmRun):
         own = self._progress(month, place)
         seen = replace(own, compute_factor=self._either("price", own.compute_factor, unshocked.compute_factor))
         if before is None:
-            return market.opening(seen)
-        met, off = self._met(month, place, market), self.off.met[month, place]
+            return self._opening(place, market.opening(seen))
+        met, off = self._met(month, place, market), self.baseline.met[month, place]
         return market.standing(
             before, replace(met, progress=seen, packing=self._either("price", met.packing, off.packing))
         )
+
+    def _opening(self, place: Place, free: Standing) -> Standing:
+        """The standing in the first month of a segment that begins after the shock."""
+        # Held to the baseline's own: it opened before its start was known, which moves the last bit.
+        off = self.baseline.opened[place]
+        response = replace(free.response, price=self._either("price", free.response.price, off.response.price))
+        return replace(free, log_price=self._either("price", free.log_price, off.log_price), response=response)
 
     def _offered(
         self, month: int, demands: Mapping[Place, SegmentMonth], has: Mapping[str, Capacity], /
@@ -246,7 +255,7 @@ class ChannelRun(ArmRun):
 
     def _offered_in(self, month: int, region: str, demands: Iterable[SegmentMonth], has: Capacity) -> Capacity:
         """Where the supply limit is off, the frozen arm's GPUs, grown as the work is."""
-        frozen = self.off.frozen[month]
+        frozen = self.frozen_months[month]
         (powered,) = (one.powered_h100e for one in frozen.regions if one.region == region)
         if powered is None:
             return has

@@ -90,8 +90,9 @@ def _draw(panel: Axes, waterfall: Waterfall, window: Window, view: View) -> None
             place, end - start, left=start, height=0.62, color=colour, hatch=stripes, edgecolor="#FFFFFF", linewidth=0
         )
         panel.annotate(
-            label, (max(start, end), place), xytext=(4, 0), textcoords="offset points", va="center", fontsize=9.5
-        )
+            label, (max(start, end), place), xytext=(4, 0), textcoords="offset points", va="center", fontsize=9.5,
+            bbox={"facecolor": "#FFFFFF", "edgecolor": "none", "pad": 0.8},
+        )  # fmt: skip
     _connect(panel, drawn)
     panel.axvline(0.0, color="#000000", linewidth=1.0)
     panel.axvline(100.0, color=GAIN, linewidth=1.2, linestyle=(0, (4.0, 2.0)), zorder=0)
