@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from itertools import pairwise
+from dataclasses import dataclass
 from textwrap import fill
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any
 
 from jevons.answer import Window
 from jevons.attribution import WINDOWS, Split, View, Waterfall
@@ -22,10 +22,22 @@ VIEW_TITLES: Mapping[View, str] = {"stated": "stated order", "shapley": "Shapley
 SIZE_INCHES = (13.0, 10.0)
 #: Stripes tell what takes from what gives back without any colour.
 STRIPES = "////"
+#: Half the height of a bar; they are 1 apart.
+HALF = 0.31
 #: Bars shorter than this, in percent of the potential saving, are hardly seen.
 SHORTEST_BAR = 0.3
-#: Name, where the bar begins and ends in percent of the potential saving, its label, its colour and its stripes.
-Bar: TypeAlias = tuple[str, float, float, str, str, str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bar:
+    """A bar, from where it starts to where it ends, in percent of the potential saving."""
+
+    name: str
+    start: float
+    end: float
+    label: str
+    colour: str = TOTAL
+    stripes: str = ""
 
 
 def waterfall_files(waterfall: Waterfall) -> dict[str, bytes]:
@@ -60,18 +72,18 @@ def waterfall_figure(waterfall: Waterfall) -> Figure:
 
 
 def bars(split: Split, view: View) -> list[Bar]:
-    """The bars from top to bottom; empty where nothing is saved."""
-    points = split.points(view)
-    if split.rebound is None or not points:
+    """The bars from top to bottom; none where nothing is saved."""
+    if split.rebound is None:
         return []
-    found: list[Bar] = [("without the shock", 0.0, 100.0, "100", TOTAL, "")]
-    level = 100.0
-    for name, change in points.items():
+    found, level = [Bar(name="without the shock", start=0.0, end=100.0, label="100")], 100.0
+    for name, change in split.points(view).items():
         colour, stripes = (GAIN, "") if change > 0 else (LOSS, STRIPES)
-        found.append((name, level, level + change, tenths(change), colour, stripes))
-        level += change
-    found.append(("rebound", 0.0, 100.0 * split.rebound, f"{number(100.0 * split.rebound)} %", TOTAL, ""))
-    return found
+        found.append(
+            Bar(name=name, start=level, end=level + change, label=tenths(change), colour=colour, stripes=stripes)
+        )
+        level = found[-1].end
+    total = 100.0 * split.rebound
+    return [*found, Bar(name="rebound", start=0.0, end=total, label=f"{number(total)} %")]
 
 
 def _draw(panel: Axes, waterfall: Waterfall, window: Window, view: View) -> None:
@@ -85,18 +97,19 @@ def _draw(panel: Axes, waterfall: Waterfall, window: Window, view: View) -> None
         )  # fmt: skip
         panel.set_axis_off()
         return
-    for place, (_, start, end, label, colour, stripes) in enumerate(drawn):
+    for place, bar in enumerate(drawn):
         panel.barh(
-            place, end - start, left=start, height=0.62, color=colour, hatch=stripes, edgecolor="#FFFFFF", linewidth=0
-        )
+            place, bar.end - bar.start, left=bar.start, height=2 * HALF, color=bar.colour, hatch=bar.stripes,
+            edgecolor="#FFFFFF", linewidth=0,
+        )  # fmt: skip
         panel.annotate(
-            label, (max(start, end), place), xytext=(4, 0), textcoords="offset points", va="center", fontsize=9.5,
-            bbox={"facecolor": "#FFFFFF", "edgecolor": "none", "pad": 0.8},
+            bar.label, (max(bar.start, bar.end), place), xytext=(4, 0), textcoords="offset points", va="center",
+            fontsize=9.5, bbox={"facecolor": "#FFFFFF", "edgecolor": "none", "pad": 0.8},
         )  # fmt: skip
     _connect(panel, drawn)
     panel.axvline(0.0, color="#000000", linewidth=1.0)
     panel.axvline(100.0, color=GAIN, linewidth=1.2, linestyle=(0, (4.0, 2.0)), zorder=0)
-    panel.set_yticks(range(len(drawn)), [fill(name, 18) for name, *_ in drawn])
+    panel.set_yticks(range(len(drawn)), [fill(bar.name, 18) for bar in drawn])
     panel.tick_params(axis="y", length=0)
     panel.grid(visible=False, axis="y")
     panel.invert_yaxis()
@@ -111,13 +124,13 @@ def _beyond(split: Split) -> str:
 
 def _connect(panel: Axes, drawn: Sequence[Bar]) -> None:
     """Thin lines from where a bar ends to where the next begins, through those too short to be seen."""
-    for place, ((_, start, end, *_), _) in enumerate(pairwise(drawn)):
-        top = place - 0.31 if abs(end - start) < SHORTEST_BAR else place + 0.31
-        panel.plot([end, end], [top, place + 0.69], color="#888888", linewidth=0.9)
+    for place, bar in enumerate(drawn[:-1]):
+        top = place - HALF if abs(bar.end - bar.start) < SHORTEST_BAR else place + HALF
+        panel.plot([bar.end, bar.end], [top, place + 1.0 - HALF], color="#888888", linewidth=0.9)
 
 
 def _limits(drawn: Sequence[Bar]) -> tuple[float, float]:
-    ends = [end for _, *both, _, _, _ in drawn for end in both]
+    ends = [end for bar in drawn for end in (bar.start, bar.end)]
     low, high = min(0.0, *ends), max(100.0, *ends)
     # The labels stand to the right of the bars.
     return low - 0.02 * (high - low), high + 0.14 * (high - low)
