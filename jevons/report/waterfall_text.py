@@ -21,7 +21,7 @@ from jevons.results import Estimate
 HEADINGS: Mapping[Window, str] = {"horizon": "At the horizon", "cumulated": "Everything since the shock"}
 VIEW_NAMES: Mapping[View, str] = {"stated": "stated", "shapley": "Shapley", "alone": "alone", "last": "last"}
 #: Widths of the columns.
-LABEL, VALUE, AMOUNT = 20, 9, 18
+LABEL, VALUE, AMOUNT = 20, 9, 20
 #: A channel of which the first and the last to come credit points that differ by less does not depend on the order.
 SMALLEST_DIFFERENCE = 1.0
 
@@ -80,7 +80,12 @@ def _block(waterfall: Waterfall, window: Window) -> Iterator[str]:
     points, parts = {view: split.points(view) for view in VIEWS}, split.parts("shapley")
     for name in parts:
         cells = [tenths(points[view][name]) for view in VIEWS]
-        yield _line(name, cells, _amount(parts[name] / factor, decimals), _interval(drawn.get(name)))
+        yield _line(
+            name,
+            cells,
+            _amount(parts[name] / factor, decimals),
+            "" if name == ENGINEERING else _interval(drawn.get(name)),
+        )
     total = tenths(100.0 * (split.rebound - 1.0))
     yield _line("sum: rebound - 100", [total, total, "", ""], _amount(split.total / factor, decimals), "")
 
