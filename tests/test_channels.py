@@ -94,9 +94,11 @@ def test_no_channel_on_is_the_frozen_arm_and_all_on_the_shock_to_the_last_bit(st
     assert_ends_are_the_arms(scenario)
 
 
-def test_the_ends_are_the_arms_in_a_segment_that_begins_after_the_shock():
-    """In its first month it opens at its list price, but for the shock."""
-    assert_ends_are_the_arms(everything(chat={"since": dt.date(2025, 5, 10)}))
+@pytest.mark.parametrize("month", [5, 6, 7])
+@pytest.mark.parametrize("stock", [30.0, 60.0])
+def test_the_ends_are_the_arms_in_a_segment_that_begins_after_the_shock(month, stock):
+    """In its first month it opens at its list price, but for the shock; in month 6 the baseline begins to catch up."""
+    assert_ends_are_the_arms(everything(stock=stock, months=12, chat={"since": dt.date(2025, month, 10)}))
 
 
 @pytest.mark.parametrize("name", ["scenarios/deepseek.toml", "tests/golden/market.toml"])
