@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from jevons.answer import Result
+    from jevons.attribution import Waterfall, waterfall
     from jevons.comparison import Comparison, compare
     from jevons.day import DayResult, simulate_day
     from jevons.ensemble import simulate
@@ -28,6 +29,7 @@ __all__ = [
     "Scenario",
     "ScenarioError",
     "UsageError",
+    "Waterfall",
     "__version__",
     "check",
     "compare",
@@ -35,6 +37,7 @@ __all__ = [
     "loads",
     "simulate",
     "simulate_day",
+    "waterfall",
 ]
 
 _HOMES = {
@@ -46,16 +49,18 @@ _HOMES = {
     "Scenario": "scenario",
     "ScenarioError": "errors",
     "UsageError": "errors",
+    "Waterfall": "attribution",
     "check": "scenario",
     "compare": "comparison",
     "load": "scenario",
     "loads": "scenario",
     "simulate": "ensemble",
     "simulate_day": "day",
+    "waterfall": "attribution",
 }
 
 #: What makes results, which should then know how to show themselves.
-_MAKERS = {"compare", "simulate", "simulate_day"}
+_MAKERS = {"compare", "simulate", "simulate_day", "waterfall"}
 
 
 def __getattr__(name: str) -> object:

@@ -509,6 +509,58 @@ def market_result(scenario: Scenario, engine: str, workers: int | None, quiet: b
     return result
 
 
+@main.command()
+@click.argument("scenario", metavar="SCENARIO")
+@click.option("-o", "--output", metavar="DIR", help="Write table, data and figure there.")
+@click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override a value; repeatable.")
+@click.option("--seed", type=int, help="Seed of all random numbers (run.seed).")
+@click.option("--draws", type=int, default=0, show_default=True, help="Draws of the uncertain inputs, for the width.")
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["table", "json", "csv"]),
+    default="table",
+    show_default=True,
+    help="Of what is printed.",
+)
+def waterfall(
+    scenario: str, output: str | None, overrides: tuple[str, ...], seed: int | None, draws: int, form: Format
+) -> None:  # fmt: skip
+    """Tell the rebound of a scenario channel by channel, in a stated order and averaged over all orders.
+
+    The shock is solved anew, in closed form, under every set of its channels.
+
+    \b
+    Examples:
+      jevons waterfall scenarios/deepseek.toml -o out/deepseek
+      jevons waterfall scenarios/deepseek.toml --draws 24
+    """
+    (loaded,) = loaded_scenarios([scenario], all_overrides(overrides, seed, None, None, None))
+    (directory,) = directories_of(output, [loaded])
+    from jevons.attribution import waterfall as solved
+    from jevons.report import waterfall_text
+    from jevons.report.data import to_json
+
+    found = solved(loaded, draws=draws)
+    table, data = waterfall_text.waterfall_table(found), to_json(waterfall_text.waterfall_json(found))
+    files: dict[str, bytes] = {}
+    if directory is not None:
+        from jevons.report.files import write_files
+        from jevons.report.waterfall_figure import waterfall_files
+
+        files = {"waterfall.txt": table.encode(), "waterfall.json": data.encode(), **waterfall_files(found)}
+        write_files(directory, files)
+    match form:
+        case "table":
+            click.echo(table, nl=False)
+            if directory is not None:
+                click.echo(files_line(directory, list(files)))
+        case "json":
+            click.echo(data, nl=False)
+        case "csv":
+            click.echo(waterfall_text.waterfall_csv([found]), nl=False)
+
+
 def scenario_of(run: str, overrides: Sequence[str]) -> Scenario:
     """The scenario of a file or of a run directory."""
     if run != "-" and Path(run).is_dir():

@@ -192,11 +192,13 @@ class World:
         self, arm: Arm, first: int, last: int, state: State, *, held: Sequence[Month] = ()
     ) -> tuple[list[Month], State]:
         """The months `first` to `last - 1` of an arm from a state; `held` are months whose usage is kept."""
-        clock = simpy.Environment(initial_time=first * SECONDS_PER_MONTH)
-        run = ArmRun(self, arm, state, clock, {month.month: month for month in held})
-        # Until the months are over, and no longer: deliveries due later belong to whoever goes on from the state.
-        clock.run(until=clock.process(run.months(first, last)))
-        return run.record, state
+        run = ArmRun(self, arm, state, clock_at(first), {month.month: month for month in held})
+        return run.through(first, last), state
+
+
+def clock_at(month: int) -> simpy.Environment:
+    """A clock that stands at the start of a month."""
+    return simpy.Environment(initial_time=month * SECONDS_PER_MONTH)
 
 
 class ArmRun:
@@ -207,6 +209,12 @@ class ArmRun:
     ) -> None:
         self.world, self.arm, self.state, self.clock, self.held = world, arm, state, clock, held
         self.record: list[Month] = []
+
+    def through(self, first: int, last: int) -> list[Month]:
+        """The record after the months `first` to `last - 1`."""
+        # Until the months are over, and no longer: deliveries due later belong to whoever goes on from the state.
+        self.clock.run(until=self.clock.process(self.months(first, last)))
+        return self.record
 
     def months(self, first: int, last: int) -> Generator[Any, Any, None]:
         """The months, one after the other, and whatever is due between them on the clock."""
@@ -221,11 +229,12 @@ class ArmRun:
         self._race(month)
         demands = {place: self._demand(month, place, market) for place, market in self._markets_in(month)}
         has = {name: supply.capacity(self.state.regions[name], month) for name, supply in self.world.supplies.items()}
-        days = yield from self._serve(month, demands, has)
+        offered = self._offered(month, demands, has)
+        days = yield from self._serve(month, demands, offered)
         regions = []
         for region, capacity in has.items():
             mine = {name: demand for (name, where), demand in demands.items() if where == region}
-            served = self._served(region, mine, days.get(region), capacity)
+            served = self._served(region, mine, days.get(region), offered[region])
             wanted = {name: demand.packed_gpu_hours_per_day for name, demand in mine.items() if not demand.is_served}
             trained = self._trained(month, region, wanted, served, capacity)
             shares, got = granted(wanted, served.idle_gpu_hours, trained)
@@ -303,6 +312,12 @@ class ArmRun:
         )
 
     # From usage to GPU-hours.
+
+    def _offered(
+        self, _month: int, _demands: Mapping[Place, SegmentMonth], has: Mapping[str, Capacity], /
+    ) -> Mapping[str, Capacity]:
+        """What the work of a month is served on: what the regions have."""
+        return has
 
     def _serve(
         self, month: int, demands: Mapping[Place, SegmentMonth], has: Mapping[str, Capacity]

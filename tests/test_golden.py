@@ -18,6 +18,7 @@ COMMON = ["--engine", "closed_form", "--workers", "1"]
     ("name", "arguments"),
     [
         ("market.txt", ["simulate", str(MARKET), *COMMON]),
+        ("waterfall.txt", ["waterfall", str(MARKET), "--draws", "3"]),
         ("market.csv", ["simulate", str(MARKET), *COMMON, "--draws", "0", "--format", "csv"]),
     ],
 )

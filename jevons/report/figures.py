@@ -51,12 +51,13 @@ def figure_files(page: Page) -> dict[str, bytes]:
         settings.update(STYLE)
         drawn = figure(page)
         return {
-            "figure.png": _saved(drawn, "png", {"Software": None}),
-            "figure.svg": _saved(drawn, "svg", {"Date": None, "Creator": None}),
+            "figure.png": saved(drawn, "png", {"Software": None}),
+            "figure.svg": saved(drawn, "svg", {"Date": None, "Creator": None}),
         }
 
 
-def _saved(drawn: Figure, form: str, metadata: Mapping[str, None]) -> bytes:
+def saved(drawn: Figure, form: str, metadata: Mapping[str, None]) -> bytes:
+    """A page in a form, without what differs from day to day."""
     stream = io.BytesIO()
     drawn.savefig(stream, format=form, dpi=DOTS_PER_INCH, metadata=dict(metadata))
     return stream.getvalue()

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from jevons.answer import Result
+from jevons.attribution import Waterfall
 from jevons.comparison import Comparison
 from jevons.day import DayResult
 from jevons.display import show
 from jevons.gallery import Gallery
-from jevons.report import comparing, day_text, gallery, html, text
+from jevons.report import comparing, day_text, gallery, html, text, waterfall_text
 
 show(Result, text.summary_table, html.summary_html)
 show(DayResult, day_text.summary_table)
 show(Comparison, comparing.comparison_table)
 show(Gallery, gallery.gallery_table)
+show(Waterfall, waterfall_text.waterfall_table)
