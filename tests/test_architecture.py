@@ -22,6 +22,7 @@ LAYERS = (
     {"scenario"},
     {"queueing", "theory", "efficiency", "demand", "pricing"},
     {"workload", "fleet"},
+    {"finance"},
     {"serving"},
     {"months"},
     {"market", "region"},
