@@ -29,7 +29,7 @@ LAYERS = (
     {"service"},
     {"model"},
     {"results"},
-    {"hours", "rebound", "workers"},
+    {"hours", "rebound", "finance_summary", "workers"},
     {"answer"},
     {"draws"},
     {"hinges"},

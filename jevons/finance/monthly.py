@@ -69,6 +69,10 @@ class FinanceState:
     peak_since_shock: PerWorld = 0.0
     largest_drawdown: PerWorld = 0.0
     value_at_shock: PerWorld = 0.0
+    lowest_funding: PerWorld = 1.0
+    least_hedge: PerWorld = 1.0
+    most_ponzi: PerWorld = 0.0
+    sold: PerWorld = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,6 +82,8 @@ class VendorMonth:
     #: From the GPUs delivered, and all of it, USD a month.
     gpu_revenue_usd: PerWorld
     revenue_usd: PerWorld
+    #: Of the last twelve months, or of those there were, USD a year.
+    revenue_of_year_usd: PerWorld
     #: On deliveries, and on what was ordered, USD a month.
     profit_usd: PerWorld
     booked_profit_usd: PerWorld
@@ -94,6 +100,67 @@ class VendorMonth:
     #: For the next month's orders; None without investors.
     funding: PerWorld | None
     investors: InvestorsMonth | None
+    #: The worst since the month before the shock: funding, share of hedge and of Ponzi finance, all forced sales.
+    lowest_funding: PerWorld
+    least_hedge_share: PerWorld
+    most_ponzi_share: PerWorld
+    sold_since_shock: PerWorld
+
+    @property
+    def figures(self) -> dict[str, PerWorld]:
+        """The figures of the series, by metric; units are in `VENDOR_UNITS`."""
+        known = {
+            "vendor_revenue_usd": self.revenue_usd,
+            "vendor_revenue_of_year_usd": self.revenue_of_year_usd,
+            "vendor_profit_usd": self.profit_usd,
+            "vendor_margin": self.margin,
+            "relative_gpu_price": self.relative_gpu_price,
+            "book_to_bill": self.book_to_bill,
+            "expected_growth_per_year": self.expected_growth_per_year,
+            "vendor_value_usd": self.value_usd,
+            "vendor_value_at_shock_usd": self.value_at_shock_usd,
+            "largest_drawdown": self.largest_drawdown,
+        }
+        if self.funding is None or self.investors is None:
+            return known
+        return {
+            **known,
+            "funding": self.funding,
+            "hedge_share": self.investors.hedge_share,
+            "speculative_share": self.investors.speculative_share,
+            "ponzi_share": self.investors.ponzi_share,
+            "forced_sales": self.investors.forced_sales,
+            "forced_discount": self.investors.discount,
+            "lowest_funding": self.lowest_funding,
+            "least_hedge_share": self.least_hedge_share,
+            "most_ponzi_share": self.most_ponzi_share,
+            "sold_since_shock": self.sold_since_shock,
+        }
+
+
+#: Units of the vendor's figures.
+VENDOR_UNITS = {
+    "vendor_revenue_usd": "USD/month",
+    "vendor_revenue_of_year_usd": "USD/year",
+    "vendor_profit_usd": "USD/month",
+    "vendor_margin": "1",
+    "relative_gpu_price": "1",
+    "book_to_bill": "1",
+    "expected_growth_per_year": "1/year",
+    "vendor_value_usd": "USD",
+    "vendor_value_at_shock_usd": "USD",
+    "largest_drawdown": "1",
+    "funding": "1",
+    "hedge_share": "1",
+    "speculative_share": "1",
+    "ponzi_share": "1",
+    "forced_sales": "1",
+    "forced_discount": "1",
+    "lowest_funding": "1",
+    "least_hedge_share": "1",
+    "most_ponzi_share": "1",
+    "sold_since_shock": "1",
+}
 
 
 class Finance:
@@ -167,7 +234,9 @@ class Finance:
         value = sound if held is None else sound * exp(-held[1].discount)
         peak = larger(state.peak_value, value)
         found = None if held is None else self._funding(value, peak, held[1])
-        since_shock = replace(booked, **self._since_shock(state, month, value))
+        since_shock = replace(
+            booked, **self._since_shock(state, month, value, found, None if held is None else held[1])
+        )
         moved = replace(
             since_shock,
             margin=margin,
@@ -187,6 +256,7 @@ class Finance:
         return moved, VendorMonth(
             gpu_revenue_usd=delivered_usd,
             revenue_usd=delivered_usd + other,
+            revenue_of_year_usd=MONTHS_PER_YEAR * (_mean(booked.revenues[-MONTHS_PER_YEAR:]) + other),
             profit_usd=(state.margin - operating) * delivered_usd + (vendor.margin - operating) * other,
             booked_profit_usd=(state.margin - operating) * ordered_usd + (vendor.margin - operating) * other,
             margin=state.margin,
@@ -198,6 +268,10 @@ class Finance:
             largest_drawdown=moved.largest_drawdown,
             funding=found,
             investors=None if held is None else held[1],
+            lowest_funding=moved.lowest_funding,
+            least_hedge_share=moved.least_hedge,
+            most_ponzi_share=moved.most_ponzi,
+            sold_since_shock=moved.sold,
         )
 
     # The margin.
@@ -270,14 +344,31 @@ class Finance:
             return left + log(1.0 - self.vendor.announcement_fall)
         return left
 
-    def _since_shock(self, state: FinanceState, month: int, value: PerWorld) -> dict[str, Any]:
+    def _since_shock(
+        self,
+        state: FinanceState,
+        month: int,
+        value: PerWorld,
+        found: PerWorld | None,
+        held: InvestorsMonth | None,
+    ) -> dict[str, Any]:
+        """What is remembered since the month before the shock."""
         if month < self.shock_month - 1:
             return {}
         peak = larger(state.peak_since_shock, value)
-        return {
+        worst = {
             "peak_since_shock": peak,
             "largest_drawdown": larger(state.largest_drawdown, 1.0 - value / peak),
             "value_at_shock": value if month == self.shock_month else state.value_at_shock,
+        }
+        if found is None or held is None:
+            return worst
+        return {
+            **worst,
+            "lowest_funding": smaller(state.lowest_funding, found),
+            "least_hedge": smaller(state.least_hedge, held.hedge_share),
+            "most_ponzi": larger(state.most_ponzi, held.ponzi_share),
+            "sold": state.sold + held.forced_sales,
         }
 
     # Who can still pay.
@@ -319,6 +410,10 @@ def delivered_usd(fleet: Fleet, gpus: Mapping[str, Gpu], month: int) -> PerWorld
     is_due = np.floor(fleet.due_month) == month
     worth: Floats = fleet.gpus * is_due * prices
     return 0.0 if not fleet.types else cast(float, worth.cumsum(axis=-1)[..., -1][()])
+
+
+def _mean(path: Sequence[PerWorld]) -> PerWorld:
+    return sum(path, 0.0) / len(path)
 
 
 def _bounded_growth(growth: PerWorld) -> PerWorld:
