@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from jevons.day import DayResult, simulate_day
     from jevons.ensemble import simulate
     from jevons.errors import JevonsError, ScenarioError, UsageError
+    from jevons.market_implied import Implied, implied
     from jevons.results import Estimate
     from jevons.scenario import Scenario, check, load, loads
 
@@ -23,6 +24,7 @@ __all__ = [
     "Comparison",
     "DayResult",
     "Estimate",
+    "Implied",
     "JevonsError",
     "Result",
     "Scenario",
@@ -31,6 +33,7 @@ __all__ = [
     "__version__",
     "check",
     "compare",
+    "implied",
     "load",
     "loads",
     "simulate",
@@ -41,6 +44,7 @@ _HOMES = {
     "Comparison": "comparison",
     "DayResult": "day",
     "Estimate": "results",
+    "Implied": "market_implied",
     "JevonsError": "errors",
     "Result": "answer",
     "Scenario": "scenario",
@@ -48,6 +52,7 @@ _HOMES = {
     "UsageError": "errors",
     "check": "scenario",
     "compare": "comparison",
+    "implied": "market_implied",
     "load": "scenario",
     "loads": "scenario",
     "simulate": "ensemble",
@@ -55,7 +60,7 @@ _HOMES = {
 }
 
 #: What makes results, which should then know how to show themselves.
-_MAKERS = {"compare", "simulate", "simulate_day"}
+_MAKERS = {"compare", "implied", "simulate", "simulate_day"}
 
 
 def __getattr__(name: str) -> object:

@@ -33,6 +33,7 @@ LAYERS = (
     {"answer"},
     {"draws"},
     {"hinges"},
+    {"market_implied"},
     {"ensemble", "day"},
     {"comparison"},
     {"report"},

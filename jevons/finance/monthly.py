@@ -88,6 +88,8 @@ class VendorMonth:
     profit_usd: PerWorld
     booked_profit_usd: PerWorld
     margin: PerWorld
+    #: Gross margin less operating cost, for the next orders.
+    profit_share: PerWorld
     #: At which the next orders are placed, over that of the start.
     relative_gpu_price: PerWorld
     book_to_bill: PerWorld
@@ -260,6 +262,7 @@ class Finance:
             profit_usd=(state.margin - operating) * delivered_usd + (vendor.margin - operating) * other,
             booked_profit_usd=(state.margin - operating) * ordered_usd + (vendor.margin - operating) * other,
             margin=state.margin,
+            profit_share=margin - operating,
             relative_gpu_price=moved.terms.relative_gpu_price,
             book_to_bill=book_to_bill,
             expected_growth_per_year=exp(expected) - 1.0,

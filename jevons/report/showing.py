@@ -6,8 +6,10 @@ from jevons.answer import Result
 from jevons.comparison import Comparison
 from jevons.day import DayResult
 from jevons.display import show
-from jevons.report import comparing, day_text, html, text
+from jevons.market_implied import Implied
+from jevons.report import comparing, day_text, html, implied_text, text
 
 show(Result, text.summary_table, html.summary_html)
 show(DayResult, day_text.summary_table)
 show(Comparison, comparing.comparison_table)
+show(Implied, implied_text.implied_table)

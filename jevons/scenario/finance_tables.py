@@ -82,12 +82,12 @@ class Vendor(Table):
     announcement_half_life_months: Uncertain = quantity(
         "month", "Months in which half of that fall, in logs, is made good.", Range(above=0, at_most=1200), 3.0
     )
-    gap_half_life_months: Uncertain | None = quantity(
+    gap_half_life_months: Uncertain = quantity(
         "month",
-        "Implied demand: months after the run in which half of the relative gap between profit with and without the "
-        "shock is closed; the gap stays if not given.",
+        "Implied demand under a pull-forward: months after the run in which half of the relative gap between profit "
+        "with and without the shock is closed.",
         Range(above=0, at_most=1200),
-        None,
+        12.0,
     )
 
 
