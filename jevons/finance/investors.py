@@ -81,7 +81,7 @@ def sale_to_limit(loan_to_value: PerWorld, limit: PerWorld) -> PerWorld:
     --------
     A loan of 75 on 100, called at 60 %: assets of 37.5 are sold, and 37.5 is owed on 62.5.
 
-    >>> float(sale_to_limit(0.75, 0.6))
+    >>> round(float(sale_to_limit(0.75, 0.6)), 9)
     0.375
     """
     return smaller(larger((loan_to_value - limit) / (1.0 - limit), 0.0), 1.0)

@@ -54,7 +54,7 @@ def compute_ratio_quantile(jump_index: float, a: float, p: float, smallest: floa
     Examples
     --------
     >>> round(compute_ratio_quantile(1.5, 2.6, 0.95), 2)
-    24.41
+    24.42
     """
     u = 1.0 - p if a >= 1.0 else p
     return float((smallest * u ** (-1.0 / jump_index)) ** (a - 1.0))
