@@ -24,7 +24,7 @@ GPU_PRICE_USD = 27_000.0
 
 
 def boom(**changes: Any) -> Scenario:
-    """A market that doubles each year, whose fleet is ordered four months ahead, and a gain of two for users who answer by less."""
+    """A market that doubles each year, its fleet ordered four months ahead, and a gain that usage answers by less."""
     plan = fleet(
         6.0, growth_before_per_year=2.0, orders=orders(lead_months=4.0, adjustment_per_month=0.4, rental_response=0.6)
     )
