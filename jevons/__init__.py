@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from jevons.day import DayResult, simulate_day
     from jevons.ensemble import simulate
     from jevons.errors import JevonsError, ScenarioError, UsageError
+    from jevons.market_implied import Implied, implied
     from jevons.results import Estimate
     from jevons.scenario import Scenario, check, load, loads
 
@@ -24,6 +25,7 @@ __all__ = [
     "Comparison",
     "DayResult",
     "Estimate",
+    "Implied",
     "JevonsError",
     "Result",
     "Scenario",
@@ -33,6 +35,7 @@ __all__ = [
     "__version__",
     "check",
     "compare",
+    "implied",
     "load",
     "loads",
     "simulate",
@@ -44,6 +47,7 @@ _HOMES = {
     "Comparison": "comparison",
     "DayResult": "day",
     "Estimate": "results",
+    "Implied": "market_implied",
     "JevonsError": "errors",
     "Result": "answer",
     "Scenario": "scenario",
@@ -52,6 +56,7 @@ _HOMES = {
     "Waterfall": "attribution",
     "check": "scenario",
     "compare": "comparison",
+    "implied": "market_implied",
     "load": "scenario",
     "loads": "scenario",
     "simulate": "ensemble",
@@ -60,7 +65,7 @@ _HOMES = {
 }
 
 #: What makes results, which should then know how to show themselves.
-_MAKERS = {"compare", "simulate", "simulate_day", "waterfall"}
+_MAKERS = {"compare", "implied", "simulate", "simulate_day", "waterfall"}
 
 
 def __getattr__(name: str) -> object:

@@ -17,6 +17,8 @@ import numpy as np
 
 from jevons.dates import month_start, months_between
 from jevons.display import Shown
+from jevons.finance.monthly import VENDOR_UNITS
+from jevons.finance_summary import FinanceSummary, finance_summary
 from jevons.hours import Hours, hours_of_stacks
 from jevons.model import shock_month
 from jevons.months import Month, RegionMonth, SegmentMonth, Stack
@@ -307,6 +309,17 @@ class Result(Shown):
         months = range(first, len(path))
         return float(np.interp(position, months, [log(path[month]) for month in months]))
 
+    @cached_property
+    def finance(self) -> FinanceSummary | None:
+        """What the shock does to the vendor's value and margin, and how far it falls; None without a vendor."""
+        if self.scenario.vendor is None:
+            return None
+        names = VENDOR_UNITS.keys() & headlines(self.stacks[0].arms["shock"][-1]).keys()
+        pairs: dict[tuple[str, str], Floats] = {
+            (arm, name): self._headlines(name, arm, -1) for arm in PAIR for name in names
+        }
+        return finance_summary(pairs, None if self.draws is None else self.draws.headlines, self._confidence)
+
     @property
     def probability_of_backfire(self) -> Estimate | None:
         """Share of the draws whose rebound at the horizon is above 1; None without draws."""
@@ -364,6 +377,7 @@ def headlines(month: Month) -> dict[str, PerWorld]:
         "rental": sum(r.rental_usd_per_gpu_hour * r.gpu_hours_per_day for r in month.regions)
         / larger(sum(r.gpu_hours_per_day for r in month.regions), 1e-300),
         **training_headlines(month),
+        **({} if month.vendor is None else month.vendor.figures),
     }
 
 
@@ -480,6 +494,8 @@ def figures(month: Month) -> Iterator[tuple[str, str, str, PerWorld, str]]:
         if region.training is not None:
             for name, metric, unit in TRAINING_FIGURES:
                 yield region.region, "", metric, getattr(region.training, name), unit
+    for metric, value in ({} if month.vendor is None else month.vendor.figures).items():
+        yield "", "", metric, value, VENDOR_UNITS[metric]
 
 
 def _figures_of(stack: Stack) -> Floats:

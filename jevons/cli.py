@@ -561,6 +561,62 @@ def waterfall(
             click.echo(waterfall_text.waterfall_csv([found]), nl=False)
 
 
+@main.command()
+@click.argument("scenario", metavar="SCENARIO")
+@click.option("--fall", type=float, default=0.17, show_default=True, help="Fall of the vendor's value, as a share.")
+@click.option("--for", "key", metavar="KEY", help="Input to solve for; else the price elasticities.")
+@click.option("--between", type=float, nargs=2, metavar="LOW HIGH", help="Range to search instead of the input's own.")
+@click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override a value; repeatable.")
+@click.option("--seed", type=int, help="Seed of all random numbers (run.seed).")
+@click.option("--draws", type=int, help="Draws of the other inputs (run.draws).")
+@click.option("--workers", type=int, help=f"Processes; else one a core, at most {MOST_WORKERS}.")
+@click.option(
+    "--format", "form", type=click.Choice(["table", "json", "csv"]), default="table", show_default=True,
+    help="Of what is printed.",
+)  # fmt: skip
+@click.option("-q", "--quiet", is_flag=True, help="No progress.")
+def implied(
+    scenario: str,
+    fall: float,
+    key: str | None,
+    between: tuple[float, float] | None,
+    overrides: tuple[str, ...],
+    seed: int | None,
+    draws: int | None,
+    workers: int | None,
+    form: Format,
+    quiet: bool,
+) -> None:
+    """What a fall in the GPU vendor's value implies: which elasticity, or which demand, makes it.
+
+    The value is that of the profit the scenario comes to, with the shock against without.  Each draw of the other
+    inputs has its answer; where none in range makes such a fall, that is what is said.
+
+    
+    Examples:
+      jevons implied scenarios/deepseek.toml --fall 0.17
+      jevons implied scenarios/deepseek.toml --for shock.capability_share
+      jevons implied my_market.toml --between -2.5 -0.2
+    """
+    from jevons.market_implied import implied as solve
+    from jevons.report.data import to_json
+    from jevons.report.implied_text import implied_csv, implied_json, implied_table
+
+    changes = all_overrides(overrides, seed, None, None, None)
+    changes += [] if draws is None else [f"run.draws={draws}"]
+    (loaded,) = loaded_scenarios([scenario], changes)
+    count = number_of_workers(workers)
+    with progress(loaded.name, quiet) as tell:
+        result = solve(loaded, fall, key=key, between=between, workers=count, progress=tell)
+    match form:
+        case "table":
+            click.echo(implied_table(result), nl=False)
+        case "json":
+            click.echo(to_json(implied_json(result)), nl=False)
+        case "csv":
+            click.echo(implied_csv(result), nl=False)
+
+
 def scenario_of(run: str, overrides: Sequence[str]) -> Scenario:
     """The scenario of a file or of a run directory."""
     if run != "-" and Path(run).is_dir():

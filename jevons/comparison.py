@@ -36,6 +36,9 @@ REGION_FIGURES = {
     "installed": ("installed_h100e", "H100e"),
     "energy": ("energy_mwh_per_day", "MWh/day"),
     "spend": ("usd_per_day", "USD/day"),
+    "vendor revenue": ("vendor_revenue_of_year_usd", "USD/year"),
+    "vendor margin": ("vendor_margin", "1"),
+    "vendor value": ("vendor_value_usd", "USD"),
 }
 CONSUMPTION = {"gpu_hours": "gpu_hours_per_day", "energy_mwh": "energy_mwh_per_day", "usd": "usd_per_day"}
 

@@ -26,12 +26,13 @@ import numpy as np
 import simpy
 
 from jevons.efficiency import Progress, month_of, progress
+from jevons.finance.monthly import USUAL_TERMS, Finance, FinanceState, Terms, VendorMonth
 from jevons.fleet import Order
 from jevons.market import Conditions, SegmentMarket, Standing
 from jevons.months import Month, RegionMonth, SegmentMonth, Stack, TrainingMonth
 from jevons.race import spend_off_trend
 from jevons.randomness import Draws, Floats
-from jevons.region import Capacity, RegionState, RegionSupply
+from jevons.region import Capacity, RegionState, RegionSupply, rents_over_trend
 from jevons.scenario import Arm, Scenario, Segment
 from jevons.service import Served, computed_month, days_to_serve, requests_of, served_month, single_days
 from jevons.serving import Day, ServedDay, engine
@@ -116,10 +117,17 @@ class State:
     backlogs: dict[str, Backlogs] = field(default_factory=dict)
     spend: dict[str, PerWorld] = field(default_factory=dict)
 
+    finance: FinanceState | None = None
+
     def copy(self) -> State:
         """A state that may go another way."""
         return State(
-            dict(self.regions), dict(self.standings), dict(self.latency_s), dict(self.backlogs), dict(self.spend)
+            dict(self.regions),
+            dict(self.standings),
+            dict(self.latency_s),
+            dict(self.backlogs),
+            dict(self.spend),
+            self.finance,
         )
 
 
@@ -159,11 +167,14 @@ class World:
             if names
         }
         self.races = {name: segment.race for name, segment in scenario.segments.items() if segment.race}
+        vendor = scenario.vendor
+        self.finance = None if vendor is None else Finance(scenario, vendor, shock_month(scenario))
         self._luck: dict[tuple[str | int, ...], Floats] = {}
 
     def opening(self) -> State:
         """The state before the first month."""
-        return State({name: supply.opening() for name, supply in self.supplies.items()})
+        finance = None if self.finance is None else self.finance.opening()
+        return State({name: supply.opening() for name, supply in self.supplies.items()}, finance=finance)
 
     def noise(self, segment: str, month: int) -> Floats:
         """What a month's usage of a segment is off the model, in logs; the same in all arms and regions."""
@@ -241,7 +252,8 @@ class ArmRun:
             demands |= self._allocated(region, mine, served, shares)
             training = None if trained is None else trained.month
             regions.append(self._settle(month, region, capacity, served, sum(wanted.values()), got, training))
-        self.record.append(Month(month=month, segments=tuple(demands.values()), regions=tuple(regions)))
+        vendor = self._vendor_month(month, regions)
+        self.record.append(Month(month=month, segments=tuple(demands.values()), regions=tuple(regions), vendor=vendor))
 
     def _markets_in(self, month: int) -> list[tuple[Place, SegmentMarket]]:
         return [(place, market) for place, market in self.world.markets.items() if month >= market.first_month]
@@ -466,7 +478,7 @@ class ArmRun:
             powered_h100e=has.powered_h100e if has.is_limited else None,
             on_order_h100e=supply.on_order_h100e(self.state.regions[region]),
             ordered_h100e=supply.order_h100e(order),
-            ordered_usd=supply.order_usd(order),
+            ordered_usd=supply.order_usd(order, self._terms(supply)),
             serving_gpu_hours_per_day=served.gpu_hours,
             budget_gpu_hours_per_day=granted,
             wanted_gpu_hours_per_day=all_wanted,
@@ -482,11 +494,36 @@ class ArmRun:
     def _order(self, month: int, region: str) -> Order | None:
         """Order at the end of a region's month."""
         supply, state = self.world.supplies[region], self.state.regions[region]
-        order = supply.order(state, month, cast(float, self.world.lead_time_luck(region, month)))
+        luck = cast(float, self.world.lead_time_luck(region, month))
+        order = supply.order(state, month, luck, self._terms(supply))
         if order is not None:
             self.state.regions[region] = supply.with_order(state, order)
             self._await_delivery(region, -1)
         return order
+
+    def _terms(self, supply: RegionSupply) -> Terms:
+        """What a region meets when it orders: as it left the vendor's last month."""
+        finance, state = self.world.finance, self.state.finance
+        return USUAL_TERMS if finance is None or state is None else finance.terms(state, supply.type_ordered)
+
+    def _vendor_month(self, month: int, regions: Sequence[RegionMonth]) -> VendorMonth | None:
+        """Close the vendor's month; None where no vendor is looked at."""
+        finance, state = self.world.finance, self.state.finance
+        if finance is None or state is None:
+            return None
+        fleets = [one.fleet for one in self.state.regions.values() if one.fleet is not None]
+        self.state.finance, closed = finance.after_month(
+            state,
+            month,
+            ordered_usd=sum(region.ordered_usd for region in regions if self._type_ordered(region) in finance.sold),
+            delivered_usd=finance.delivered_usd(fleets, month, state.terms),
+            rents=rents_over_trend(self.world.scenario, regions, month),
+            has_shock=self.arm != "baseline",
+        )
+        return closed
+
+    def _type_ordered(self, region: RegionMonth) -> str:
+        return self.world.supplies[region.region].type_ordered
 
     def _await_delivery(self, region: str, batch: int) -> None:
         """Put the deliveries of a batch on the clock, each in the worlds it is due in, but for those after the end."""

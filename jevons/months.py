@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from jevons.finance.monthly import VendorMonth
 from jevons.fleet import Power
 from jevons.randomness import Floats
 from jevons.scenario import Arm, Resource
@@ -176,6 +177,8 @@ class Month:
     month: int
     segments: tuple[SegmentMonth, ...]
     regions: tuple[RegionMonth, ...]
+    #: None where no vendor is looked at.
+    vendor: VendorMonth | None = None
 
     def segment(self, name: str, region: str) -> SegmentMonth:
         """One of its segments in a region."""

@@ -5,9 +5,11 @@ Sections 5 and 6 of the model.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from math import inf
 
+from jevons.finance.monthly import USUAL_TERMS, Terms
 from jevons.fleet import (
     Fleet,
     Order,
@@ -19,9 +21,11 @@ from jevons.fleet import (
     powered_share,
     stock_h100e,
 )
+from jevons.months import RegionMonth
 from jevons.pricing import next_rental_usd_per_gpu_hour, rental_trend
 from jevons.scenario import Scenario
 from jevons.stacks import PerWorld, every, larger, log, ratio
+from jevons.units import HOURS_PER_DAY
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,6 +72,11 @@ class RegionSupply:
     def orders_gpus(self) -> bool:
         """Whether the region orders at all."""
         return self.plan is not None and self.plan.orders is not None
+
+    @property
+    def type_ordered(self) -> str:
+        """Type of GPU that it orders, empty if it orders none."""
+        return "" if self.plan is None or self.plan.orders is None else self.plan.orders.type
 
     def opening(self) -> RegionState:
         """The state before the first month."""
@@ -129,20 +138,26 @@ class RegionSupply:
             self.rental.floor_usd_per_gpu_hour,
         )
 
-    def order(self, state: RegionState, month: int, luck: PerWorld) -> Order | None:
-        """What the region orders after a month, with its luck in the lead time; None where it never orders."""
+    def order(self, state: RegionState, month: int, luck: PerWorld, terms: Terms = USUAL_TERMS) -> Order | None:
+        """What the region orders after a month, with its luck in the lead time; None where it never orders.
+
+        What compute is worth building for is its rental price over what a GPU costs, and it is built as far as
+        there is money: the terms that the vendor and the lenders offer.
+        """
         if state.fleet is None or self.plan is None:
             return None
-        return order_of_month(
+        # The state is that of the month's end, and its rental price already the next month's.
+        relative_rental = state.rental_usd_per_gpu_hour / rental_trend(self.scenario, self.name, month + 1)
+        order = order_of_month(
             state.fleet,
             self.plan,
             self.gpus,
             month=month,
             peak_needs=state.peak_needs_h100e,
-            # The state is that of the month's end, and its rental price already the next month's.
-            relative_rental=state.rental_usd_per_gpu_hour / rental_trend(self.scenario, self.name, month + 1),
+            relative_rental=relative_rental / terms.relative_gpu_price,
             luck=luck,
         )
+        return None if order is None else replace(order, gpus=order.gpus * terms.funding)
 
     def with_order(self, state: RegionState, order: Order) -> RegionState:
         """The state with one order more on its way."""
@@ -154,10 +169,21 @@ class RegionSupply:
         assert state.fleet is not None, "only a region with a fleet orders"
         return replace(state, fleet=state.fleet.with_delivery(batch, due_month))
 
-    def order_usd(self, order: Order | None) -> PerWorld:
+    def order_usd(self, order: Order | None, terms: Terms = USUAL_TERMS) -> PerWorld:
         """What an order costs at the purchase price."""
-        return 0.0 if order is None else order.gpus * self.gpus[order.type].price_usd
+        return 0.0 if order is None else order.gpus * self.gpus[order.type].price_usd * terms.relative_gpu_price
 
     def order_h100e(self, order: Order | None) -> PerWorld:
         """Size of an order."""
         return 0.0 if order is None else order.gpus * self.gpus[order.type].h100e
+
+
+def rents_over_trend(scenario: Scenario, regions: Sequence[RegionMonth], month: int) -> PerWorld:
+    """What the GPUs of all fleets earned, over what they would if all were let at the trend of the rental price."""
+    earned: PerWorld = sum(region.usd_per_day for region in regions if region.installed_h100e is not None)
+    most: PerWorld = sum(
+        HOURS_PER_DAY * region.installed_h100e * rental_trend(scenario, region.region, month)
+        for region in regions
+        if region.installed_h100e is not None
+    )
+    return ratio(earned, most, otherwise=1.0)

@@ -69,7 +69,7 @@ def test_every_command_has_help_with_an_example(name: str, option: str) -> None:
 
 
 def test_the_commands_are_those_of_the_manual() -> None:
-    assert set(main.commands) == {"simulate", "compare", "gallery", "waterfall", "check", "schema", "new"}
+    assert set(main.commands) == {"simulate", "compare", "gallery", "implied", "waterfall", "check", "schema", "new"}
 
 
 def test_help_imports_nothing_heavy() -> None:

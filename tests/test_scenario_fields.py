@@ -55,6 +55,8 @@ TABLES: dict[str, Any] = {
         "autoscaler": {"headroom": 1.2},
         "failures": {"mtbf_days": 50.0, "repair_hours": 12.0},
     },
+    "vendor": {"margin": 0.7},
+    "investors": {"debt_share": 0.2},
     "observed": {"cost_usd": 87072.0},
     "anchors": {"p": {"what": "price", "start": dt.date(2024, 2, 1), "end": dt.date(2024, 6, 1), "factor": 0.5}},
     "sources": {"run.months": "choice"},
@@ -274,6 +276,8 @@ def test_a_distribution_is_cut_off_and_its_centre_is_the_median_of_what_is_left(
         (Distribution(dist="triangular", low=0.0, mode=1.0, high=4.0), 0.25, 1.0),
         (Distribution(dist="triangular", low=0.0, mode=1.0, high=4.0), 0.75, 4 - math.sqrt(3)),
         (Distribution(dist="uniform", low=2.0, high=10.0), 0.125, 3.0),
+        (Distribution(dist="pareto", low=3.0, index=2.0), 0.75, 6.0),
+        (Distribution(dist="pareto", low=3.0, index=0.5), 0.9, 300.0),
     ],
     ids=str,
 )
@@ -314,6 +318,8 @@ def test_no_rounding_takes_a_draw_beyond_the_ends(family):
     [
         ('{ dist = "normal", mean = 1.0 }', "a normal needs mean, sd and no other parameter, not mean"),
         ('{ dist = "uniform", low = 1.0, high = 1.0 }', "low, high must rise"),
+        ('{ dist = "pareto", low = 0.0, index = 2.0 }', "low of a pareto must be above 0"),
+        ('{ dist = "pareto", low = 2.0 }', "a pareto needs low, index and no other parameter, not low"),
         ('{ dist = "triangular", low = 1.0, mode = 0.5, high = 2.0 }', "low, mode, high must rise"),
         ('{ dist = "normal", mean = 1.0, sd = 0.1, min = 1.2, max = 0.8 }', "min must be below max"),
         ('{ dist = "uniform", low = 1.0, high = 2.0, min = 3.0 }', "min and max must leave some of its draws"),
@@ -331,7 +337,7 @@ def test_a_distribution_that_makes_no_sense_is_refused_at_its_place(text, messag
         (
             '{ dist = "gamma", mean = 1.0 }',
             "dist",
-            "must be 'normal', 'lognormal', 'uniform' or 'triangular', not 'gamma'",
+            "must be 'normal', 'lognormal', 'uniform', 'triangular' or 'pareto', not 'gamma'",
         ),
         ('{ dist = "normal", mean = 1.0, sd = -0.3 }', "sd", "must be above 0, not -0.3"),
         ('{ dist = "normal", maen = 1.0, sd = 0.3 }', "maen", "unknown key; did you mean 'mean'?"),
@@ -357,7 +363,7 @@ def caught(trend: str) -> list[Problem]:
 
 
 @pytest.mark.parametrize("size", [5e-324, 1e-300, 1e-9, 1.0, 1e9, 1e18])
-@pytest.mark.parametrize("family", ["normal", "lognormal", "uniform", "triangular"])
+@pytest.mark.parametrize("family", ["normal", "lognormal", "uniform", "triangular", "pareto"])
 @pytest.mark.parametrize("cut", [{}, {"min": 0.0}, {"max": 1e18}, {"min": -1e18, "max": 5e-324}])
 def test_no_size_of_a_parameter_breaks_a_distribution(size, family, cut):
     parameters = {
@@ -365,6 +371,7 @@ def test_no_size_of_a_parameter_breaks_a_distribution(size, family, cut):
         "lognormal": {"median": size, "sigma": min(size, 5.0)},
         "uniform": {"low": -size, "high": size},
         "triangular": {"low": -size, "mode": 0.0, "high": size},
+        "pareto": {"low": size, "index": min(size, 100.0)},
     }[family]
     try:
         distribution = Distribution(dist=family, **parameters, **cut)

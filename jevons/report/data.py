@@ -7,11 +7,13 @@ import io
 import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import fields
 from typing import Any
 
 import numpy as np
 
 from jevons.answer import RESOURCE_UNITS, AnchorFit, Hinge, Result
+from jevons.finance_summary import FinanceSummary
 from jevons.hinges import rebounds
 from jevons.rebound import DrawnRebound, Rebound, Verdict
 from jevons.report.rows import Row, rows
@@ -62,6 +64,7 @@ def summary_json(result: Result) -> dict[str, Any]:
         "anchors": [anchor_data(fit) for fit in result.anchors],
         "assumed": scenario.assumed(),
         "draw_quantiles": draw_quantiles(result),
+        **({} if result.finance is None else {"finance": finance_data(result.finance)}),
     }
     finite: dict[str, Any] = without_gaps(content)
     return finite
@@ -127,6 +130,13 @@ def rebound_data(at_centre: Rebound, drawn: DrawnRebound | None) -> dict[str, An
             "gross": verdict_data(drawn.gross),
         },
     }  # fmt: skip
+
+
+def finance_data(summary: FinanceSummary) -> dict[str, Any]:
+    """The vendor and its investors."""
+    values = {field.name: getattr(summary, field.name) for field in fields(summary)}
+    told = {name: estimate_data(value) if isinstance(value, Estimate) else value for name, value in values.items()}
+    return {**told, "falls": {f"{fall:g}": estimate_data(share) for fall, share in summary.falls.items()}}
 
 
 def verdict_data(verdict: Verdict) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from html import escape
 
 from jevons.answer import Result
 from jevons.report import words
+from jevons.report.finance_words import finance_sentences, tail_sentence
 from jevons.report.numbers import number
 from jevons.report.rows import rows
 from jevons.report.text import change_of
@@ -44,6 +45,8 @@ def _paragraphs(result: Result) -> Iterator[str]:
         "Through": words.channels_sentence(result),
         "By segment": words.segments_sentence(result),
         "Hinges on": words.hinges_sentence(result),
+        "Vendor": " ".join(finance_sentences(result)),
+        "Tail": tail_sentence(result),
         "Assumed": words.assumptions_sentence(result),
     }
     for label, text in told.items():

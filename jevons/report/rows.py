@@ -57,6 +57,13 @@ KINDS: dict[str, tuple[str, str, Prefixes, float]] = {
     "energy": ("energy", "Wh/day", SI, 1e6),
     "spend": ("spend on compute", "USD/day", COUNTS, 1.0),
 }
+#: The same of the vendor, where there is one.
+VENDOR_KINDS: dict[str, tuple[str, str, Prefixes, float]] = {
+    "vendor_revenue_of_year_usd": ("vendor revenue", "USD/year", COUNTS, 1.0),
+    "vendor_margin": ("vendor margin", "%", PLAIN, 100.0),
+    "relative_gpu_price": ("GPU price, start 1", "", PLAIN, 1.0),
+    "vendor_value_usd": ("vendor value", "USD", COUNTS, 1.0),
+}
 
 
 def rows(result: Result) -> list[Row]:
@@ -83,6 +90,9 @@ def _totals(result: Result) -> Iterator[Row]:
     has_budgets = any(result.headline("budgets", arm, -1).mean > 0 for arm in ("baseline", "shock"))
     for name, (label, unit, prefixes, factor) in KINDS.items():
         if has_budgets or name not in ("serving", "budgets"):
+            yield _row(result, name, label, unit, prefixes, factor)
+    if result.scenario.vendor is not None:
+        for name, (label, unit, prefixes, factor) in VENDOR_KINDS.items():
             yield _row(result, name, label, unit, prefixes, factor)
 
 

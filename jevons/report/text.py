@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 
 from jevons.answer import AnchorFit, Result
 from jevons.report import words
+from jevons.report.finance_words import finance_sentences, tail_sentence
 from jevons.report.numbers import change, change_of_means, number
 from jevons.report.rows import Row, rows
 
@@ -59,6 +60,8 @@ def _sentences(result: Result) -> Iterator[str]:
     yield from paragraph("Training", [words.training_sentence(result)])
     yield from paragraph("Race", [words.race_sentence(result)])
     yield from paragraph("Hinges on", [words.hinges_sentence(result)])
+    yield from paragraph("Vendor", finance_sentences(result))
+    yield from paragraph("Tail", [tail_sentence(result)])
     yield from paragraph("Accuracy", [words.closed_form_sentence(result)])
 
 

@@ -28,6 +28,7 @@ from jevons.scenario.classes import (
     Workload,
 )
 from jevons.scenario.fields import Distribution, Table
+from jevons.scenario.finance_tables import Investors, Vendor
 from jevons.scenario.lesson_tables import Lesson
 from jevons.scenario.reader import check, load, loads, prerequisites, starter
 from jevons.scenario.schema import FieldRow, field_table, field_table_markdown, json_schema
@@ -45,6 +46,7 @@ __all__ = [
     "FieldRow",
     "Form",
     "Gpu",
+    "Investors",
     "Jobs",
     "LeadTime",
     "Lesson",
@@ -66,6 +68,7 @@ __all__ = [
     "Tariff",
     "Tokens",
     "Trend",
+    "Vendor",
     "Workload",
     "check",
     "field_table",

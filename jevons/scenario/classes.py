@@ -25,6 +25,7 @@ from jevons.scenario.fields import (
     quantity,
     text,
 )
+from jevons.scenario.finance_tables import Investors, Vendor
 from jevons.scenario.lesson_tables import Lesson
 from jevons.scenario.training_tables import Jobs, Race
 
@@ -549,6 +550,8 @@ class ScenarioTables(Table):
     gpus: dict[str, Gpu] = text("Types of accelerator, by name.", {})
     regions: dict[str, Region] = text("Regions, by name.")
     serving: Serving | None = text("How nodes serve requests; none: need is compute alone, without queues.", None)
+    vendor: Vendor | None = text("The GPU vendor and what it is worth; none: GPUs cost what they cost.", None)
+    investors: Investors | None = text("Who holds the sector on credit; none: value falls on nobody.", None)
     observed: Observed | None = text("Kind day: what was measured.", None)
     lesson: Lesson | None = text("What it teaches, checked by `jevons gallery`.", None)
     anchors: dict[str, Anchor] = text("Observations the baseline is compared with.", {})

@@ -32,6 +32,8 @@ LARGEST = 1e18
 LARGEST_INTEGER = 2**63 - 1
 #: Share of the draws at each end that the range check of a distribution leaves out.
 TAIL = 1e-6
+#: A Pareto of a very small index reaches beyond what a float holds; its draws end here.
+LARGEST_EXPONENT = 600.0
 
 STANDARD_NORMAL = NormalDist()
 
@@ -175,6 +177,7 @@ PARAMETERS = {
     "lognormal": ("median", "sigma"),
     "uniform": ("low", "high"),
     "triangular": ("low", "mode", "high"),
+    "pareto": ("low", "index"),
 }
 
 
@@ -187,14 +190,15 @@ class Distribution(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
-    dist: Literal["normal", "lognormal", "uniform", "triangular"] = text("Family of the distribution.")
+    dist: Literal["normal", "lognormal", "uniform", "triangular", "pareto"] = text("Family of the distribution.")
     mean: float | None = _parameter("Mean of a normal.")
     sd: float | None = _parameter("Standard deviation of a normal.", above=0)
     median: float | None = _parameter("Median of a lognormal.", above=0)
     sigma: float | None = _parameter("Standard deviation of the logarithm of a lognormal.", above=0, at_most=5)
-    low: float | None = _parameter("Lower end of a uniform or triangular.")
+    low: float | None = _parameter("Lower end of a uniform, triangular or Pareto (there above 0).")
     mode: float | None = _parameter("Peak of a triangular.")
     high: float | None = _parameter("Upper end of a uniform or triangular.")
+    index: float | None = _parameter("Index of a Pareto's tail: P(X > x) = (low / x)^index.", above=0, at_most=100)
     min: float | None = _parameter("No draw is lower.")
     max: float | None = _parameter("No draw is higher.")
     together: str | None = text("Label shared by inputs that are drawn together: all at the same quantile.", None)
@@ -220,8 +224,16 @@ class Distribution(BaseModel):
 
     def _check_order(self) -> None:
         ends = [end for end in (self.low, self.mode, self.high) if end is not None]
+        if self.index is not None:
+            if ends[0] <= 0:
+                raise PydanticCustomError("distribution", "low of a pareto must be above 0")
+            self._check_cut()
+            return
         if ends != sorted(ends) or (ends and ends[0] == ends[-1]):
             raise PydanticCustomError("distribution", "{names} must rise", {"names": ", ".join(PARAMETERS[self.dist])})
+        self._check_cut()
+
+    def _check_cut(self) -> None:
         if self.min is not None and self.max is not None and not self.min < self.max:
             raise PydanticCustomError("distribution", "min must be below max")
 
@@ -245,6 +257,8 @@ class Distribution(BaseModel):
 
     def _uncut_quantile(self, p: float) -> float:
         p = min(max(p, 1e-15), 1 - 1e-15)
+        if self.low is not None and self.index is not None:
+            return self.low * math.exp(min(-math.log1p(-p) / self.index, LARGEST_EXPONENT))
         match self.dist, self.mean, self.sd, self.median, self.sigma, self.low, self.mode, self.high:
             case "normal", float(mean), float(sd), *_:
                 return NormalDist(mean, sd).inv_cdf(p)
@@ -260,6 +274,8 @@ class Distribution(BaseModel):
         raise AssertionError(self)
 
     def _uncut_probability(self, value: float) -> float:
+        if self.low is not None and self.index is not None:
+            return 0.0 if value <= self.low else -math.expm1(self.index * math.log(self.low / value))
         match self.dist, self.mean, self.sd, self.median, self.sigma, self.low, self.mode, self.high:
             case "normal", float(mean), float(sd), *_:
                 return NormalDist(mean, sd).cdf(value)

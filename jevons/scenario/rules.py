@@ -10,6 +10,7 @@ from pathlib import Path
 
 from jevons.scenario.classes import Anchor, Region, ScenarioTables, Segment, Serving, Tokens, Workload
 from jevons.scenario.fields import TAIL, Distribution
+from jevons.scenario.finance_rules import finance_rules
 from jevons.scenario.keys import KeyPath
 from jevons.scenario.training_rules import RULES as TRAINING_RULES
 from jevons.scenario.wording import Finding, shown, suggestion
@@ -328,6 +329,7 @@ RULES: tuple[Callable[[ScenarioTables], Iterator[Finding]], ...] = (
     _observed,
     _each_anchor,
     *TRAINING_RULES,
+    finance_rules,
 )
 
 
