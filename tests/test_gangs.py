@@ -60,6 +60,14 @@ def test_who_takes_nothing_that_the_first_in_line_needs_may_go_before_it_too():
     assert sorted(done.waits_h) == [0.0, 0.0, 9.0]
 
 
+def test_what_is_spare_beside_the_first_in_line_is_spare_once():
+    """At 10 B needs 5 of 6: of the two GPUs free at 4 C has one for good, and D waits until B is done at 12."""
+    line = [job(4.0, 10.0), job(2.0, 4.0), job(5.0, 2.0, 1.0), job(1.0, 99.0, 2.0), job(1.0, 99.0, 3.0)]
+    done = schedule(line, Nodes(own=6.0), 20.0, backfill=True)
+
+    assert sorted(done.waits_h) == [0.0, 0.0, 2.0, 9.0, 9.0]
+
+
 def test_the_turn_of_the_first_in_line_comes_with_nodes_that_are_lent_later():
     """B needs 6, which there are from hour 4 on: who runs 3 h may start at 1, who runs 4 h may not."""
     nodes = Nodes(own=2.0, lent=(0.0,) * 4 + (4.0,) * 4)

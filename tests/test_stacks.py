@@ -24,8 +24,10 @@ from jevons.scenario import (
     Diffusion,
     Distribution,
     Failures,
+    Jobs,
     LeadTime,
     Pricing,
+    Race,
     Scenario,
     Trend,
     field_table,
@@ -149,6 +151,16 @@ UNKNOWN = {
         unknown_segment(form="derived", patience_s=None),
         diffusion=AT_ONCE,
         serving=COLOCATED,
+    ),
+    "budgets that race and buy jobs": unknown_world(
+        budget(
+            jobs=Jobs(gpus=[2.0], hours=[30.0], own_share=around(0.2)),
+            race=Race(follows="code", response=around(0.5), jump_with_shock=around(1.4)),
+        ),
+        budget(race=Race(follows="chat", response=0.7)),
+        unknown_segment(),
+        diffusion=LOGISTIC,
+        serving=DELAYED,
     ),
     "isoelastic and free, without queues": unknown_world(
         unknown_segment(), unknown_segment(tariff="free"), diffusion=LOGISTIC, serving=None

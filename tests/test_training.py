@@ -159,6 +159,15 @@ def test_thinned_jobs_come_to_the_same():
         assert means[1:] == pytest.approx([means[0]] * 2, rel=0.08)
 
 
+def test_nodes_are_thinned_like_jobs_own_and_lent():
+    """400 GPUs are wanted and 300 are there, 100 of them lent: nearly all in use, but for what fits no gang."""
+    jobs = Jobs(gpus=[4.0], hours=[60.0], jobs_simulated=400.0)
+    month = months(training(jobs), 9600.0, own=200.0, lent=lent_always(2400.0), count=2)[-1]
+
+    assert month.granted["chat"][0] == pytest.approx(7200.0, rel=0.04)
+    assert month.month.lent_utilisation[0] == pytest.approx(1.0, abs=0.1)
+
+
 # In the model.
 
 
