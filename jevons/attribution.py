@@ -9,7 +9,8 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from math import comb, log2
+from functools import cached_property
+from math import comb, fsum, log2
 from typing import Literal, TypeAlias
 
 import numpy as np
@@ -35,6 +36,8 @@ View: TypeAlias = Literal["stated", "shapley", "alone", "last"]
 VIEWS: tuple[View, ...] = ("stated", "shapley", "alone", "last")
 WINDOWS: tuple[Window, ...] = ("horizon", "cumulated")
 ENGINEERING = "engineering"
+#: Replications at most, unless more are asked for: each costs as many worlds as there are sets of channels.
+MOST_REPLICATIONS = 8
 #: Most worlds of a stack.
 WORLDS_PER_STACK = 1024
 
@@ -184,10 +187,15 @@ class Waterfall(Shown):
     #: As it was given, distributions included.
     scenario: Scenario
     channels: tuple[str, ...]
-    #: With the inputs at their centres: each day of the last month, and everything since the shock.
-    centre: Mapping[Window, Split]
+    #: Each replication with the inputs at their centres: each day of the last month, and everything since the shock.
+    replications: Mapping[Window, Sequence[Split]]
     #: The same for each draw of the uncertain inputs.
     draws: Mapping[Window, Sequence[Split]]
+
+    @cached_property
+    def centre(self) -> dict[Window, Split]:
+        """The mean of the replications."""
+        return {window: mean_split(splits) for window, splits in self.replications.items()}
 
     @property
     def unit(self) -> str:
@@ -215,7 +223,16 @@ class Waterfall(Shown):
         )
 
 
-def waterfall(scenario: Scenario, *, draws: int = 0) -> Waterfall:
+def mean_split(splits: Sequence[Split]) -> Split:
+    """The split of mean consumptions, whose parts are the means of the parts."""
+    return Split(
+        channels=splits[0].channels,
+        baseline=fsum(split.baseline for split in splits) / len(splits),
+        values=sum(split.values for split in splits[1:]) / len(splits) + splits[0].values / len(splits),
+    )
+
+
+def waterfall(scenario: Scenario, *, draws: int = 0, replications: int | None = None) -> Waterfall:
     """Solve the shock of a scenario under every set of its channels, and tell what each contributes.
 
     Parameters
@@ -223,49 +240,57 @@ def waterfall(scenario: Scenario, *, draws: int = 0) -> Waterfall:
     scenario : Scenario
         Of kind market.  Its resource is what is decomposed.
     draws : int
-        Draws of the uncertain inputs to do the same for: each costs as much as the centre.
+        Draws of the uncertain inputs to do the same for: each costs as much as a replication.
+    replications : int, optional
+        Replications at the centre of the inputs, of which the mean is told; those of the scenario, at most
+        `MOST_REPLICATIONS`, if not given.
 
     Returns
     -------
     Waterfall
-        Served in closed form, with the noise and lead times of the first replication: a pure function of the arguments.
+        Served in closed form, draws with the noise and lead times of the first replication: a pure function of the
+        arguments.
 
     Raises
     ------
     UsageError
-        If the scenario is one of a day, no month begins after its shock, or the number of draws is negative.
+        If the scenario is one of a day, no month begins after its shock, or there are too few draws or replications.
     """
-    _check(scenario, draws)
-    inputs = _inputs(scenario, draws)
+    count = min(scenario.run.replications, MOST_REPLICATIONS) if replications is None else replications
+    _check(scenario, draws, count)
+    inputs = _inputs(scenario, count, draws)
+    numbers = [*range(count), *([0] * draws if inputs else [])]
     channels = channels_of(scenario.at(inputs))
-    worlds, most = 1 + (draws if inputs else 0), max(1, WORLDS_PER_STACK >> len(channels))
+    most = max(1, WORLDS_PER_STACK >> len(channels))
     splits: dict[Window, list[Split]] = {window: [] for window in WINDOWS}
-    for first in range(0, worlds, most):
+    for first in range(0, len(numbers), most):
         chosen = {key: values[first : first + most] for key, values in inputs.items()}
-        switched = run_channels(scenario, chosen, channels=channels)
+        switched = run_channels(scenario, chosen, numbers[first : first + most], channels=channels)
         for window, found in splits.items():
             found += splits_of(switched, scenario, window)
     return Waterfall(
         scenario=scenario,
         channels=channels,
-        centre={window: found[0] for window, found in splits.items()},
-        draws={window: found[1:] for window, found in splits.items()},
+        replications={window: found[:count] for window, found in splits.items()},
+        draws={window: found[count:] for window, found in splits.items()},
     )
 
 
-def _check(scenario: Scenario, draws: int) -> None:
+def _check(scenario: Scenario, draws: int, replications: int) -> None:
     if scenario.kind != "market":
         raise UsageError("a scenario of kind day has no shock to decompose")
     if shock_month(scenario) >= scenario.run.months:
         raise UsageError("no month of the run begins after the shock, so there is nothing to decompose")
     if draws < 0:
         raise UsageError(f"draws must be at least 0, not {draws}")
+    if replications < 1:
+        raise UsageError(f"replications must be at least 1, not {replications}")
 
 
-def _inputs(scenario: Scenario, draws: int) -> dict[str, Floats]:
-    """The uncertain inputs at their centres and then in each draw, shape (1 + draws,)."""
+def _inputs(scenario: Scenario, replications: int, draws: int) -> dict[str, Floats]:
+    """The uncertain inputs at their centres and then in each draw, shape (replications + draws,)."""
     drawn = inputs_of_draws(scenario, range(draws))
-    return {key: np.array([centre, *drawn[key]]) for key, centre in central_inputs(scenario).items()}
+    return {key: np.array([*[centre] * replications, *drawn[key]]) for key, centre in central_inputs(scenario).items()}
 
 
 def splits_of(switched: Switched, scenario: Scenario, window: Window) -> list[Split]:

@@ -125,11 +125,13 @@ class Switched:
 
 
 def run_channels(
-    scenario: Scenario, inputs: Mapping[str, Floats] | None = None, *, channels: Sequence[str] | None = None
+    scenario: Scenario,
+    inputs: Mapping[str, Floats] | None = None,
+    replications: Sequence[int] = (0,),
+    *,
+    channels: Sequence[str] | None = None,
 ) -> Switched:
     """Run the shock of a scenario under every set of its channels, in closed form, as one stack of worlds.
-
-    The noise of months and lead times is that of the first replication, in every world the same.
 
     Parameters
     ----------
@@ -137,24 +139,25 @@ def run_channels(
         Of kind market.
     inputs : mapping of str to ndarray, shape (worlds,), optional
         Values of uncertain inputs; the others are at their centres.
+    replications : sequence of int, shape (worlds,)
+        Number of the replication whose noise of months and lead times each world has.
     channels : sequence of str, optional
         Channels to switch, in the stated order; the others are on.  All that the scenario has, if not given.
     """
     given = inputs or {}
-    worlds = max((len(values) for values in given.values()), default=1)
     names = channels_of(scenario.at(given)) if channels is None else tuple(channels)
     sets = subsets(len(names))
     repeated = scenario.at({key: np.tile(values, len(sets)) for key, values in given.items()})
-    world = World(repeated, [0] * (len(sets) * worlds), CHANNELS_ENGINE, {}, {}, keeps_days=False, threads=1)
+    world = World(repeated, [*replications] * len(sets), CHANNELS_ENGINE, {}, {}, keeps_days=False, threads=1)
     first, end = shock_month(scenario), scenario.run.months
     _, state = world.run("baseline", 0, first, world.opening())
     noted = NotedRun(world, "baseline", state.copy(), clock_at(first))
     baseline = noted.through(first, end)
     frozen, _ = world.run("frozen", first, end, state.copy(), held=baseline)
-    on = {name: np.repeat(sets[:, number], worlds) for number, name in enumerate(names)}
+    on = {name: np.repeat(sets[:, number], len(replications)) for number, name in enumerate(names)}
     run = ChannelRun(world, state.copy(), clock_at(first), baseline=noted, frozen=frozen, on=on)
     return Switched(
-        channels=names, worlds=worlds, baseline=baseline, frozen=frozen, shock=run.through(first, end)
+        channels=names, worlds=len(replications), baseline=baseline, frozen=frozen, shock=run.through(first, end)
     )  # fmt: skip
 
 

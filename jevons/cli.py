@@ -514,6 +514,7 @@ def market_result(scenario: Scenario, engine: str, workers: int | None, quiet: b
 @click.option("-o", "--output", metavar="DIR", help="Write table, data and figure there.")
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override a value; repeatable.")
 @click.option("--seed", type=int, help="Seed of all random numbers (run.seed).")
+@click.option("--replications", type=int, help="Repetitions whose mean is told; else the scenario's, at most 8.")
 @click.option("--draws", type=int, default=0, show_default=True, help="Draws of the uncertain inputs, for the width.")
 @click.option(
     "--format",
@@ -524,8 +525,14 @@ def market_result(scenario: Scenario, engine: str, workers: int | None, quiet: b
     help="Of what is printed.",
 )
 def waterfall(
-    scenario: str, output: str | None, overrides: tuple[str, ...], seed: int | None, draws: int, form: Format
-) -> None:  # fmt: skip
+    scenario: str,
+    output: str | None,
+    overrides: tuple[str, ...],
+    seed: int | None,
+    replications: int | None,
+    draws: int,
+    form: Format,
+) -> None:
     """Tell the rebound of a scenario channel by channel, in a stated order and averaged over all orders.
 
     The shock is solved anew, in closed form, under every set of its channels.
@@ -541,7 +548,7 @@ def waterfall(
     from jevons.report import waterfall_text
     from jevons.report.data import to_json
 
-    found = solved(loaded, draws=draws)
+    found = solved(loaded, draws=draws, replications=replications)
     table, data = waterfall_text.waterfall_table(found), to_json(waterfall_text.waterfall_json(found))
     files: dict[str, bytes] = {}
     if directory is not None:

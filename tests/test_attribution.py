@@ -182,7 +182,7 @@ def test_where_nothing_is_saved_there_are_parts_and_no_points():
 
 
 def assert_parts_sum(scenario: Scenario) -> None:
-    solved = waterfall(scenario)
+    solved = waterfall(scenario, replications=1)
     for one in solved.centre.values():
         for view in ("stated", "shapley"):
             parts, points = one.parts(view), one.points(view)
@@ -254,9 +254,28 @@ def test_the_waterfall_ends_where_the_closed_form_of_the_simulation_does():
 
     assert solved.channels == channels_of(scenario.central())
     for arm in ("baseline", "frozen", "shock"):
-        assert getattr(solved.centre["horizon"], arm) == result.consumption[arm][0, -1]
-        since = 365.25 / 12.0 * result.consumption[arm][0, result.shock_month :].sum()
-        assert getattr(solved.centre["cumulated"], arm) == pytest.approx(since, rel=1e-12)
+        ends = [getattr(one, arm) for one in solved.replications["horizon"]]
+        assert ends == result.consumption[arm][:, -1].tolist()
+        since = 365.25 / 12.0 * result.consumption[arm][:, result.shock_month :].sum(axis=1)
+        assert getattr(solved.centre["cumulated"], arm) == pytest.approx(since.mean(), rel=1e-12)
+    assert solved.centre["horizon"].rebound == pytest.approx(result.rebound.mean, rel=1e-12)
+
+
+def test_the_mean_of_replications_has_the_mean_of_their_parts():
+    solved = waterfall(jevons.load(MARKET), replications=3)
+    each = [one.parts("shapley") for one in solved.replications["horizon"]]
+
+    assert len({one["price"] for one in each}) == 3
+    assert solved.centre["horizon"].parts("shapley") == pytest.approx(
+        {name: sum(one[name] for one in each) / 3 for name in each[0]}, rel=1e-9, abs=1e-9
+    )
+
+
+def test_replications_are_the_scenarios_but_no_more_than_are_cheap():
+    scenario = world(run={"replications": 40})
+
+    assert len(waterfall(scenario).replications["horizon"]) == 8
+    assert len(waterfall(scenario, replications=9).replications["horizon"]) == 9
 
 
 def test_draws_are_those_of_the_simulation_and_leave_the_centre_where_it_is():
@@ -293,5 +312,7 @@ def test_what_cannot_be_told_is_refused():
         waterfall(jevons.load(ROOT / "scenarios" / "deepseek_day.toml"))
     with pytest.raises(UsageError, match="draws must be at least 0, not -1"):
         waterfall(world(), draws=-1)
+    with pytest.raises(UsageError, match="replications must be at least 1, not 0"):
+        waterfall(world(), replications=0)
     with pytest.raises(UsageError, match="no month of the run begins after the shock"):
         waterfall(world(months=2, shock={"date": dt.date(2025, 2, 10)}))

@@ -276,9 +276,9 @@ def test_the_sets_are_in_the_order_of_their_binary_digits():
 def test_a_world_is_the_same_whatever_worlds_stand_beside_it():
     scenario = load(ROOT / "tests" / "golden" / "market.toml")
     gains = np.array([3.0, 5.0, 8.0])
-    together = run_channels(scenario, {"shock.efficiency_gain": gains})
-    for number, gain in enumerate(gains):
-        alone = run_channels(scenario, {"shock.efficiency_gain": np.array([gain])})
+    together = run_channels(scenario, {"shock.efficiency_gain": gains}, [0, 2, 1])
+    for number, (gain, replication) in enumerate(zip(gains, (0, 2, 1), strict=True)):
+        alone = run_channels(scenario, {"shock.efficiency_gain": np.array([gain])}, [replication])
         theirs = together.shock[-1].consumption_per_day("usd")[number::3]
 
         assert theirs.tolist() == alone.shock[-1].consumption_per_day("usd").tolist()

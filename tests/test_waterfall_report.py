@@ -15,6 +15,7 @@ import jevons
 from jevons.attribution import VIEWS, WINDOWS, Waterfall
 from jevons.cli import main
 from jevons.report.figures import GAIN, LOSS
+from jevons.report.manual import with_runs
 from jevons.report.text import COLUMNS
 from jevons.report.waterfall_figure import VIEW_TITLES, bars, waterfall_files
 from jevons.report.waterfall_text import CSV_COLUMNS, order_sentence, waterfall_csv, waterfall_json, waterfall_table
@@ -151,6 +152,17 @@ def test_the_rows_are_the_parts(any_waterfall):
         "shapley"
     )
     assert {row["shapley_points"] == "" for row in rows} == {split.rebound is None}
+
+
+def test_the_manual_quotes_what_was_printed(tmp_path):
+    text = "before\n<!-- waterfall: small -->\nold\n<!-- end -->\nafter <!-- run: small -->\nkept\n<!-- end -->\n"
+    (tmp_path / "out" / "small").mkdir(parents=True)
+    (tmp_path / "out" / "small" / "waterfall.txt").write_text("the table\n")
+    told = with_runs(text, tmp_path)
+
+    assert "$ jevons waterfall scenarios/small.toml\nthe table\n```" in told
+    assert "old" not in told
+    assert told.endswith("\nkept\n<!-- end -->\n")
 
 
 # The figure.

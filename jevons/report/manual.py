@@ -1,8 +1,9 @@
 """The manual's generated parts: ``python -m jevons.report.manual README.md`` rewrites them in place.
 
 Tables stand between ``<!-- table: NAME -->`` and ``<!-- end -->``; what a run prints between
-``<!-- run: NAME -->`` and ``<!-- end -->``, taken from ``out/NAME/summary.txt`` beside the file where that exists; and
-between ``<!-- gallery -->`` and ``<!-- end -->`` the table ``out/gallery.md``, which `jevons gallery` writes.
+``<!-- run: NAME -->`` and ``<!-- end -->``, taken from ``out/NAME/summary.txt`` beside the file where that exists;
+``<!-- waterfall: NAME -->`` likewise, from ``out/NAME/waterfall.txt``; and between ``<!-- gallery -->`` and ``<!-- end -->``
+the table ``out/gallery.md``, which `jevons gallery` writes.
 """
 
 from __future__ import annotations
@@ -18,7 +19,12 @@ from jevons.scenario import field_table_markdown
 
 #: What stands between ``<!-- table: NAME -->`` and ``<!-- end -->``.
 TABLES: Mapping[str, Callable[[], str]] = {"fields": field_table_markdown}
-RUN = re.compile(r"(<!-- run: (?P<name>\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
+#: What a command leaves of what it printed, by the word of the mark.
+PRINTED: Mapping[str, tuple[str, str]] = {
+    "run": ("simulate", "summary.txt"),
+    "waterfall": ("waterfall", "waterfall.txt"),
+}
+RUN = re.compile(rf"(<!-- (?P<kind>{'|'.join(PRINTED)}): (?P<name>\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 GALLERY = re.compile(r"(<!-- gallery -->\n).*?(<!-- end -->)", re.DOTALL)
 MARKED = re.compile(r"(<!-- table: (?P<name>\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
@@ -38,11 +44,12 @@ def with_runs(text: str, place: Path) -> str:
     """A text with its marked runs as they were last made below `place`; those not made stay as they are."""
 
     def printed(match: re.Match[str]) -> str:
-        summary = place / "out" / match["name"] / "summary.txt"
-        if not summary.is_file():
+        command, file = PRINTED[match["kind"]]
+        text = place / "out" / match["name"] / file
+        if not text.is_file():
             return match[0]
-        command = f"$ jevons simulate scenarios/{match['name']}.toml"
-        return f"{match[1]}\n```text\n{command}\n{summary.read_text(encoding='utf-8')}```\n\n{match[3]}"
+        line = f"$ jevons {command} scenarios/{match['name']}.toml"
+        return f"{match[1]}\n```text\n{line}\n{text.read_text(encoding='utf-8')}```\n\n<!-- end -->"
 
     return RUN.sub(printed, text)
 

@@ -42,8 +42,10 @@ def setting(waterfall: Waterfall) -> str:
     """When it is looked at, and with what."""
     months = waterfall.months_since_shock
     since = "1 month" if months == 1 else f"{months} months"
+    count = len(waterfall.replications["horizon"])
+    mean = "1 replication" if count == 1 else f"mean of {count} replications"
     return (
-        f"{waterfall.horizon:%B %Y}, {since} since the shock · closed form, inputs at their centres · "
+        f"{waterfall.horizon:%B %Y}, {since} since the shock · {mean}, inputs at their centres, closed form · "
         f"seed {waterfall.scenario.run.seed}"
     )
 
@@ -161,6 +163,7 @@ def waterfall_json(waterfall: Waterfall) -> dict[str, Any]:
             "digest": scenario.digest,
             "engine": CHANNELS_ENGINE,
             "seed": scenario.run.seed,
+            "replications": len(waterfall.replications["horizon"]),
             "draws": len(waterfall.draws["horizon"]),
             "resource": scenario.run.resource,
             "start": scenario.run.start.isoformat(),
