@@ -41,9 +41,7 @@ GAP_MONTHS = 3
 GRID = (1e-6, 0.04, 0.15, 0.3, 0.5, 0.7, 0.85, 0.96, 1.0 - 1e-6)
 #: Growth of usage after the shock, as a multiple of the baseline's in logs, at which the fall is first computed.
 GROWTHS = (-1.0, 0.0, 0.5, 0.8, 0.95, 1.05, 1.5)
-#: Times that a bracket is narrowed.
-REFINEMENTS = 3
-#: A step of it leaves at least this share of the bracket on either side.
+#: A step inside a bracket leaves at least this share of the bracket on either side.
 EDGE = 0.03
 #: Range in which an elasticity is sought that the scenario gives as a number.
 ELASTICITIES = (-3.0, -0.1)
@@ -532,8 +530,42 @@ class _Search:
         return np.where(np.isnan(places), np.nan, self._values(self.keys[0], known))
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Bracket:
+    """Two places between which a function of each sample changes its sign, and its values there, shape (samples,)."""
+
+    low: Floats
+    high: Floats
+    f_low: Floats
+    f_high: Floats
+
+    def narrowed(self, place: Floats, value: Floats) -> _Bracket:
+        """The part of it that still holds the root, after a look at a place inside."""
+        is_low = (value > 0) == (self.f_low > 0)
+        return _Bracket(
+            low=np.where(is_low, place, self.low),
+            high=np.where(is_low, self.high, place),
+            f_low=np.where(is_low, value, self.f_low),
+            f_high=np.where(is_low, self.f_high, value),
+        )
+
+    def crossing(self, edge: float = 0.0) -> Floats:
+        """Where the line between its ends crosses 0, no nearer to either than a share of it."""
+        difference = self.f_low - self.f_high
+        inside = np.where(difference == 0.0, 0.5, self.f_low / np.where(difference == 0.0, 1.0, difference))
+        return np.asarray(self.low + np.clip(inside, edge, 1.0 - edge) * (self.high - self.low))
+
+    def bent(self, middle: Floats, value: Floats) -> Floats:
+        """Where it crosses 0 if it bends like an exponential through its middle (Ridder's step)."""
+        root = np.sqrt(np.maximum(value * value - self.f_low * self.f_high, 1e-300))
+        step = (middle - self.low) * np.where(self.f_low > 0, 1.0, -1.0) * value / root
+        return np.asarray(np.clip(middle + step, self.low, self.high))
+
+
 def solved(grid: Floats, excess: Floats, at: Callable[[Floats], Floats]) -> Floats:
-    """Where a function of each sample is 0, by regula falsi inside the bracket nearest to the middle of a grid.
+    """Where a function of each sample is 0, inside the bracket nearest to the middle of a grid.
+
+    The function is looked at three times more: for a step of Ridder's method [1]_ and for one of regula falsi.
 
     Parameters
     ----------
@@ -548,25 +580,24 @@ def solved(grid: Floats, excess: Floats, at: Callable[[Floats], Floats]) -> Floa
     -------
     ndarray, shape (samples,)
         NaN where the sign never changes on the grid.
+
+    References
+    ----------
+    .. [1] C. J. F. Ridders, "A new algorithm for computing a single root of a real continuous function", IEEE
+       Transactions on Circuits and Systems 26 (1979), 979-980.
     """
     samples = np.arange(excess.shape[1])
     turns = (excess[:-1] > 0) != (excess[1:] > 0)
+    if not turns.any():
+        return np.full(len(samples), np.nan)
     distance = np.abs((grid[:-1] + grid[1:])[:, None] / 2.0 - (grid[0] + grid[-1]) / 2.0)
     chosen = np.argmin(np.where(turns, distance, np.inf), axis=0)
-    low, high = grid[chosen], grid[chosen + 1]
-    f_low, f_high = excess[chosen, samples], excess[chosen + 1, samples]
-    has_root = turns.any(axis=0)
-    for _ in range(REFINEMENTS if has_root.any() else 0):
-        inside = np.clip(_crossing(f_low, f_high), EDGE, 1.0 - EDGE)
-        middle = low + inside * (high - low)
-        value = at(middle)
-        is_low = (value > 0) == (f_low > 0)
-        low, f_low = np.where(is_low, middle, low), np.where(is_low, value, f_low)
-        high, f_high = np.where(is_low, high, middle), np.where(is_low, f_high, value)
-    return np.where(has_root, low + _crossing(f_low, f_high) * (high - low), np.nan)
-
-
-def _crossing(f_low: Floats, f_high: Floats) -> Floats:
-    """Share of an interval at which the line between its ends crosses 0; its middle where there is none."""
-    difference = f_low - f_high
-    return np.where(difference == 0.0, 0.5, f_low / np.where(difference == 0.0, 1.0, difference))
+    wide = _Bracket(
+        low=grid[chosen], high=grid[chosen + 1], f_low=excess[chosen, samples], f_high=excess[chosen + 1, samples]
+    )
+    middle = (wide.low + wide.high) / 2.0
+    value = at(middle)
+    bent = wide.bent(middle, value)
+    narrow = wide.narrowed(middle, value).narrowed(bent, at(bent))
+    last = narrow.crossing(EDGE)
+    return np.where(turns.any(axis=0), narrow.narrowed(last, at(last)).crossing(), np.nan)

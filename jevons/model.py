@@ -19,14 +19,14 @@ figure is then an array of shape (worlds,), and nothing of a world depends on th
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
 import numpy as np
 import simpy
 
 from jevons.efficiency import Progress, month_of, progress
-from jevons.finance.monthly import USUAL_TERMS, Finance, FinanceState, Terms, VendorMonth
+from jevons.finance.monthly import Finance, FinanceState, VendorMonth
 from jevons.fleet import Order
 from jevons.market import Conditions, SegmentMarket, Standing
 from jevons.months import Month, RegionMonth, SegmentMonth, Stack, TrainingMonth
@@ -478,7 +478,7 @@ class ArmRun:
             powered_h100e=has.powered_h100e if has.is_limited else None,
             on_order_h100e=supply.on_order_h100e(self.state.regions[region]),
             ordered_h100e=supply.order_h100e(order),
-            ordered_usd=supply.order_usd(order, self._terms(supply)),
+            ordered_usd=supply.order_usd(order, self.state.regions[region].terms),
             serving_gpu_hours_per_day=served.gpu_hours,
             budget_gpu_hours_per_day=granted,
             wanted_gpu_hours_per_day=all_wanted,
@@ -494,17 +494,11 @@ class ArmRun:
     def _order(self, month: int, region: str) -> Order | None:
         """Order at the end of a region's month."""
         supply, state = self.world.supplies[region], self.state.regions[region]
-        luck = cast(float, self.world.lead_time_luck(region, month))
-        order = supply.order(state, month, luck, self._terms(supply))
+        order = supply.order(state, month, cast(float, self.world.lead_time_luck(region, month)))
         if order is not None:
             self.state.regions[region] = supply.with_order(state, order)
             self._await_delivery(region, -1)
         return order
-
-    def _terms(self, supply: RegionSupply) -> Terms:
-        """What a region meets when it orders: as it left the vendor's last month."""
-        finance, state = self.world.finance, self.state.finance
-        return USUAL_TERMS if finance is None or state is None else finance.terms(state, supply.type_ordered)
 
     def _vendor_month(self, month: int, regions: Sequence[RegionMonth]) -> VendorMonth | None:
         """Close the vendor's month; None where no vendor is looked at."""
@@ -520,6 +514,9 @@ class ArmRun:
             rents=rents_over_trend(self.world.scenario, regions, month),
             has_shock=self.arm != "baseline",
         )
+        for name, supply in self.world.supplies.items():
+            terms = finance.terms(self.state.finance, supply.type_ordered)
+            self.state.regions[name] = replace(self.state.regions[name], terms=terms)
         return closed
 
     def _type_ordered(self, region: RegionMonth) -> str:

@@ -40,6 +40,8 @@ class RegionState:
     #: GPU-hours wanted over those allocated, in logs.
     log_shortage: PerWorld = 0.0
     peak_needs_h100e: tuple[PerWorld, ...] = ()
+    #: What it meets when it orders, as vendor and lenders left it in the month before.
+    terms: Terms = USUAL_TERMS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -138,11 +140,11 @@ class RegionSupply:
             self.rental.floor_usd_per_gpu_hour,
         )
 
-    def order(self, state: RegionState, month: int, luck: PerWorld, terms: Terms = USUAL_TERMS) -> Order | None:
+    def order(self, state: RegionState, month: int, luck: PerWorld) -> Order | None:
         """What the region orders after a month, with its luck in the lead time; None where it never orders.
 
         What compute is worth building for is its rental price over what a GPU costs, and it is built as far as
-        there is money: the terms that the vendor and the lenders offer.
+        there is money: the state's terms.
         """
         if state.fleet is None or self.plan is None:
             return None
@@ -154,10 +156,10 @@ class RegionSupply:
             self.gpus,
             month=month,
             peak_needs=state.peak_needs_h100e,
-            relative_rental=relative_rental / terms.relative_gpu_price,
+            relative_rental=relative_rental / state.terms.relative_gpu_price,
             luck=luck,
         )
-        return None if order is None else replace(order, gpus=order.gpus * terms.funding)
+        return None if order is None else replace(order, gpus=order.gpus * state.terms.funding)
 
     def with_order(self, state: RegionState, order: Order) -> RegionState:
         """The state with one order more on its way."""

@@ -25,11 +25,13 @@ from jevons.scenario import (
     Distribution,
     Failures,
     Jobs,
+    Investors,
     LeadTime,
     Pricing,
     Race,
     Scenario,
     Trend,
+    Vendor,
     field_table,
 )
 from jevons.serving import Day, ServedDay, Stream
@@ -67,6 +69,42 @@ def unknown_segment(**changes: Any) -> Any:
         "gpu_seconds_per_mtok_output": around(560.0),
     }
     return segment(**{**fields, **changes})
+
+
+UNKNOWN_VENDOR = Vendor(
+    margin=around(0.7),
+    margin_response=around(0.4),
+    normal_book_to_bill=around(1.2),
+    rival_pressure_per_year=around(0.3),
+    margin_adjustment_months=Distribution(dist="uniform", low=0.0, high=3.0),
+    margin_floor=around(0.3),
+    margin_ceiling=around(0.85),
+    cost_change_per_year=around(0.8),
+    operating_cost_share=around(0.1),
+    other_revenue_share=around(0.2),
+    other_growth_per_year=around(1.1),
+    expectation_weight=around(0.5),
+    trailing_months=3,
+    growth_half_life_months=around(15.0),
+    long_run_growth_per_year=around(1.02, 0.01),
+    discount_rate_per_year=around(0.12),
+    announcement_fall=around(0.17),
+    announcement_half_life_months=around(3.0),
+    gap_half_life_months=around(12.0),
+)
+UNKNOWN_INVESTORS = Investors(
+    debt_share=around(0.25),
+    leveraged_share=around(0.4),
+    interest_per_year=around(0.1),
+    maturity_months=around(40.0),
+    cash_yield_per_year=around(0.2),
+    releverage_per_month=around(0.5),
+    loan_to_value_limit=around(0.65),
+    price_impact=around(1.5),
+    dip_buying=around(0.2),
+    recovery_months=around(5.0),
+    funding_response=around(0.6),
+)
 
 
 def unknown_world(*segments: Any, diffusion: Diffusion, kind: str = "level", **changes: Any) -> Scenario:
@@ -110,6 +148,8 @@ def unknown_world(*segments: Any, diffusion: Diffusion, kind: str = "level", **c
         "pricing": Pricing(pass_through=around(0.9), adjustment_months=around(2.0), shortage_markup=around(0.5)),
         "regions": {"here": here, "there": there},
         "serving": SERVING,
+        "vendor": UNKNOWN_VENDOR,
+        "investors": UNKNOWN_INVESTORS,
     }
     shares = {"region_share": {"here": 0.6, "there": 0.4}}
     placed = [one.model_copy(update=shares) for one in segments]

@@ -16,6 +16,7 @@ from jevons.scenario import (
     Arm,
     Autoscaler,
     Gpu,
+    Investors,
     LeadTime,
     Orders,
     Pricing,
@@ -30,6 +31,7 @@ from jevons.scenario import (
     StepLaw,
     Tokens,
     Trend,
+    Vendor,
     Workload,
 )
 
@@ -109,6 +111,8 @@ def world(
     trend: Trend | None = None,
     pricing: Pricing | None = None,
     serving: Serving | None = None,
+    vendor: Vendor | None = None,
+    investors: Investors | None = None,
     gpu: Gpu = GPU,
     run: Mapping[str, Any] | None = None,
 ) -> Scenario:
@@ -125,6 +129,8 @@ def world(
         gpus={"gpu": gpu},
         regions=regions or {"here": region()},
         serving=serving,
+        vendor=vendor,
+        investors=investors,
     )
 
 
