@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from jevons.serving.compiled.jit import inner
+from jevons.serving.compiled.jit import inner, prefetch
 from jevons.serving.compiled.state import (
     AFTER,
     ARRIVAL,
@@ -15,6 +15,7 @@ from jevons.serving.compiled.state import (
     CELL_ROW,
     CELLS,
     COLOCATED,
+    ENTERED,
     FIRST_FREE,
     FIRST_OCTAVE,
     FIRST_TOKEN,
@@ -86,8 +87,9 @@ def cell_of(links, counts, slot):
 
 
 @inner
-def release(links, counts, slot):
-    """Make a slot free: the next that is taken, while its row is in the cache."""
+def release(slots, links, counts, slot):
+    """Make a slot free: the next that is taken, while its row is in the cache, of which the rest is asked for."""
+    prefetch(slots, (slot & MOST) * SLOT + ENTERED)
     links[(slot & MOST) * LINK + TAG] = FREE
     links[(slot & MOST) * LINK + AFTER] = counts[FIRST_FREE]
     counts[FIRST_FREE] = slot
@@ -102,7 +104,7 @@ def lose(slots, links, state, counts, slot):
         record = counts[RECORDS] + int(slots[(slot & MOST) * SLOT + REQUEST]) * RECORD_ROW
         state[record] = slots[(slot & MOST) * SLOT + PREFILL_START]
         state[record + 3] = 1.0
-    release(links, counts, slot)
+    release(slots, links, counts, slot)
 
 
 @inner
@@ -134,4 +136,4 @@ def serve(slots, links, state, counts, slot, now):
     else:
         counts[(counts[TTFT_BINS] & MOST) + index * BINS + bin_of(ttft)] += 1
         counts[(counts[TPOT_BINS] & MOST) + index * BINS + bin_of(tpot)] += 1
-    release(links, counts, slot)
+    release(slots, links, counts, slot)

@@ -84,7 +84,7 @@ from jevons.serving.compiled.state import (
 from jevons.serving.compiled.tournament import row_of
 
 #: Requests that enter at a time at the most: so few that their slots stay in the cache.
-HELPING = 512
+HELPING = 128
 
 
 @kernel
@@ -160,22 +160,24 @@ def serve_until(slots, links, state, counts, keys, spans, laws, progress, block,
 def enter(slots, links, state, counts, progress, block, queue, first, last):
     """Give the requests of a block from one to another their slots; how many come, with those that come again."""
     following, n, streams = int(counts[FIRST_FREE]), int(progress[PENDING]), int(counts[N_STREAMS])
+    origin_s, hour_s, before = state[ORIGIN_S], state[HOUR_S], int(progress[BEFORE])
+    warm_up, last_hour, cells = int(counts[WARM_UP]), int(counts[HOURS]) - 1, int(counts[CELLS])
     for i in range(first, last):
         slot = following
         following = int(links[(slot & MOST) * LINK + AFTER])
         own, stream = (slot & MOST) * SLOT, int(block[BLOCK_STREAM, i])
         inputs, cached, output = block[BLOCK_INPUT, i], block[BLOCK_CACHED, i], block[BLOCK_OUTPUT, i]
         arrival, law = block[BLOCK_ARRIVAL, i], STREAMS + stream * STREAM_ROW
-        came_s = arrival + state[ORIGIN_S]
+        came_s = arrival + origin_s
         slots[own + ARRIVAL], slots[own + FIRST_TOKEN] = came_s, np.nan
         slots[own + OUTPUT], slots[own + INPUT], slots[own + CACHED] = output, inputs, cached
         slots[own + WAIT], slots[own + LEFT] = 0.0, output
         slots[own + PREFILL] = (inputs - cached) * state[law + INPUT_WEIGHT]
         slots[own + DEADLINE] = came_s + state[law + PATIENCE_S]
-        slots[own + PREFILL_START], slots[own + REQUEST] = np.nan, progress[BEFORE] + i
-        hour = min(max(int(np.floor(arrival / state[HOUR_S])) + counts[WARM_UP], 0), counts[HOURS] - 1)
+        slots[own + PREFILL_START], slots[own + REQUEST] = np.nan, before + i
+        hour = min(max(int(np.floor(arrival / hour_s)) + warm_up, 0), last_hour)
         links[(slot & MOST) * LINK + TAG] = (hour << HOUR_SHIFT) | (stream << STAGE_BITS)
-        state[counts[CELLS] + (hour * streams + stream) * CELL_ROW + ARRIVED] += 1
+        state[(cells + (hour * streams + stream) * CELL_ROW + ARRIVED) & MOST] += 1
         queue[0, n, 0], queue[0, n, 1] = came_s, slot
         n += 1
     counts[FIRST_FREE] = following

@@ -5,7 +5,7 @@ A number is a function of its key and its item, so a block needs none but its ow
 
 from __future__ import annotations
 
-from math import erfc, exp, log, sqrt
+from math import erfc, log, sqrt
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -32,6 +32,23 @@ WEYL_0, WEYL_1 = np.uint64(0x9E3779B97F4A7C15), np.uint64(0xBB67AE8584CAA73B)
 ROUNDS = 10
 CELL = 2.0**-53
 DISCARDED_BITS = np.uint64(11)
+HALF, LOWER_HALF = np.uint64(32), np.uint64(0xFFFFFFFF)
+#: Upper and lower halves of the multipliers.
+HALVES_0, HALVES_1 = (
+    (np.uint64(int(multiplier) >> 32), np.uint64(int(multiplier) & 0xFFFFFFFF))
+    for multiplier in (MULTIPLIER_0, MULTIPLIER_1)
+)
+
+#: Doubles as bits: those of the fraction, the exponent of 1, 1 itself, the root of 1/2; and a number to which another
+#: is added to round it to a whole one, which then are its last bits.
+FRACTION, BIAS, ONE, ROOT_OF_HALF = 52, 1023, 0x3FF0000000000000, 0x3FE6A09E00000000
+WHOLE, WHOLE_BITS = 1.5 * 2.0**52, 0x4338000000000000
+#: The logarithm of 2 in two parts, the upper one short; its inverse.
+LN2_UPPER, LN2_LOWER, PER_LN2 = 6.93147180369123816490e-1, 1.90821492927058770002e-10, 1.44269504088896338700
+#: Polynomials of fdlibm.
+LOG = (6.666666666666735130e-1, 3.999999999940941908e-1, 2.857142874366239149e-1, 2.222219843214978396e-1, 1.818357216161805012e-1, 1.531383769920937332e-1, 1.479819860511658591e-1)  # fmt: skip  # noqa: E501
+EXP = (1.66666666666666019037e-1, -2.77777777770155933842e-3, 6.61375632143793436117e-5, -1.65339022054652515390e-6, 4.13813679705723846039e-8)  # fmt: skip  # noqa: E501
+MOST_EXPONENT = 700.0
 
 
 class Source(NamedTuple):
@@ -95,22 +112,87 @@ def uniform_pair(key_0, key_1, pair):
     return to_unit(first), to_unit(second)
 
 
+@inner
+def uniform_number(key_0, key_1, item):
+    """A single item."""
+    first, second = uniform_pair(key_0, key_1, item // 2)
+    return first if item % 2 == 0 else second
+
+
+@inner
+def product(a, upper, lower):
+    """Upper and lower 64 bits of a product, by products of 32 bits: of those a processor makes several at once."""
+    a_upper, a_lower = a >> HALF, a & LOWER_HALF
+    low, high = a_lower * lower, a_upper * lower
+    middle = (low >> HALF) + (high & LOWER_HALF) + a_lower * upper
+    return a_upper * upper + (high >> HALF) + (middle >> HALF), (middle << HALF) | (low & LOWER_HALF)
+
+
+@inner
+def four_numbers(key_0, key_1, step):
+    """The four numbers of a step of the counter: `philox`, so written that many steps are done at once."""
+    a, b, c, d = np.uint64(step), np.uint64(0), np.uint64(0), np.uint64(0)
+    for _ in range(ROUNDS):
+        high_a, low_a = product(a, *HALVES_0)
+        high_c, low_c = product(c, *HALVES_1)
+        a, b, c, d = high_c ^ b ^ key_0, low_c, high_a ^ d ^ key_1, low_a
+        key_0 += WEYL_0
+        key_1 += WEYL_1
+    return to_unit(a), to_unit(b), to_unit(c), to_unit(d)
+
+
+@apart
+def whole_steps(key_0, key_1, first, n, numbers):
+    """The `n` uniform numbers of whole steps of the counter from one on."""
+    for i in range(n // 4):
+        a, b, c, d = four_numbers(key_0, key_1, first + i)
+        numbers[4 * i], numbers[4 * i + 1], numbers[4 * i + 2], numbers[4 * i + 3] = a, b, c, d
+
+
 @kernel
 def uniform_numbers(key_0, key_1, first, n, numbers):
     """Uniform numbers in (0, 1) of the items `first` to `first + n - 1`: `Draws.uniform`, bit for bit."""
-    step = first // 4
-    item = 4 * step - first
-    while item < n:
-        step += 1
-        a, b, c, d = philox(key_0, key_1, step)
-        if item >= 0 and item + 4 <= n:
-            numbers[item], numbers[item + 1] = to_unit(a), to_unit(b)
-            numbers[item + 2], numbers[item + 3] = to_unit(c), to_unit(d)
-        else:
-            for place, word in enumerate((a, b, c, d)):
-                if 0 <= item + place < n:
-                    numbers[item + place] = to_unit(word)
-        item += 4
+    begin = min(-first % 4, n)
+    end = n - (n - begin) % 4
+    # numpy counts before it draws.
+    whole_steps(key_0, key_1, (first + begin) // 4 + 1, end - begin, numbers[begin:])
+    for item in range(begin):
+        numbers[item] = uniform_number(key_0, key_1, first + item)
+    for item in range(end, n):
+        numbers[item] = uniform_number(key_0, key_1, first + item)
+
+
+@inner
+def log_of(x):
+    """Natural logarithm of a normal number above 0, to a unit in the last place: `log`, of many numbers at once.
+
+    As in fdlibm: 2^k (1 + f) with 1 + f between the square roots of 1/2 and 2, and a polynomial in f / (2 + f).
+    """
+    bits = np.float64(x).view(np.int64) + (ONE - ROOT_OF_HALF)
+    power = np.int64((bits >> FRACTION) - BIAS + WHOLE_BITS).view(np.float64) - WHOLE
+    f = np.int64((bits & ((1 << FRACTION) - 1)) + ROOT_OF_HALF).view(np.float64) - 1.0
+    s = f / (2.0 + f)
+    z = s * s
+    w = z * z
+    even = w * (LOG[1] + w * (LOG[3] + w * LOG[5]))
+    odd = z * (LOG[0] + w * (LOG[2] + w * (LOG[4] + w * LOG[6])))
+    half = 0.5 * f * f
+    return power * LN2_UPPER - ((half - (s * (half + (even + odd)) + power * LN2_LOWER)) - f)
+
+
+@inner
+def exp_of(x):
+    """Exponential, to a unit in the last place and within 10^304 and its inverse: `exp`, of many numbers at once."""
+    shifted = min(max(x, -MOST_EXPONENT), MOST_EXPONENT) * PER_LN2 + WHOLE
+    power = shifted - WHOLE
+    upper, lower = min(max(x, -MOST_EXPONENT), MOST_EXPONENT) - power * LN2_UPPER, power * LN2_LOWER
+    r = upper - lower
+    t = r * r
+    c = r - t * (EXP[0] + t * (EXP[1] + t * (EXP[2] + t * (EXP[3] + t * EXP[4]))))
+    fraction = 1.0 - ((lower - (r * c) / (2.0 - c)) - upper)
+    return np.int64(np.float64(fraction).view(np.int64) + (np.float64(shifted).view(np.int64) << FRACTION)).view(
+        np.float64
+    )
 
 
 @inner
@@ -123,45 +205,55 @@ def ratio(numerator, denominator, x):
     return above / below
 
 
+@inner
+def far_normal(p):
+    """Quantile of the standard normal distribution at a probability outside the middle."""
+    r = sqrt(-log_of(min(p, 1.0 - p)))
+    shoulder = ratio(SHOULDER_NUMERATOR, SHOULDER_DENOMINATOR, r - 1.6)
+    tail = ratio(TAIL_NUMERATOR, TAIL_DENOMINATOR, r - 5.0)
+    return np.copysign(tail if r > 5.0 else shoulder, p - 0.5)
+
+
 @kernel
-def normal_numbers(uniform, n, normal, places):
+def normal_numbers(uniform, n, normal, places, far):
     """Uniform numbers made standard normal: `randomness.normal_quantile`, operation for operation.
 
-    The middle, six in seven, first and for all, and then the others, gathered in `places`: each step in a loop of its
-    own without branches, as a branch that nobody can foresee costs more than the arithmetic.
+    The middle, six in seven, first and for all, and then the others, gathered in `far` from their `places`: each step
+    in a loop of its own without branches, as a branch that nobody can foresee costs more than the arithmetic.
     """
     outer = 0
     for i in range(n):
         q = uniform[i] - 0.5
         normal[i] = q * ratio(CENTRE_NUMERATOR, CENTRE_DENOMINATOR, 0.180625 - q * q)
     for i in range(n):
-        places[outer] = i
+        places[outer], far[outer] = i, uniform[i]
         outer += abs(uniform[i] - 0.5) > 0.425
     for k in range(outer):
-        i = int(places[k]) & MOST
-        normal[i] = -log(min(uniform[i], 1.0 - uniform[i]))
+        far[k] = far_normal(far[k])
     for k in range(outer):
-        i = int(places[k]) & MOST
-        r = sqrt(normal[i])
-        z = ratio(SHOULDER_NUMERATOR, SHOULDER_DENOMINATOR, r - 1.6)
-        if r > 5.0:
-            z = ratio(TAIL_NUMERATOR, TAIL_DENOMINATOR, r - 5.0)
-        normal[i] = np.copysign(z, uniform[i] - 0.5)
+        normal[int(places[k]) & MOST] = far[k]
 
 
 @inner
 def tokens_at(law, z, kind):
-    """Whole tokens at a standard normal place within the component that a uniform number chooses."""
+    """Tokens at a standard normal place within the component that a uniform number chooses: a factor, and an exponent
+    of e.
+    """
     size = int(law[3, LAW_SIZE])
     if size < 0:
-        tokens = interpolated(law, -size, 0.5 * erfc(-z / sqrt(2.0)))
-    else:
-        component = 0
-        while component < size - 1 and kind >= law[2, component]:
-            component += 1
-        sigma = law[1, component]
-        tokens = law[0, component] * exp(sigma * (z - sigma / 2))
-    return max(1.0, np.rint(tokens))
+        return interpolated(law, -size, 0.5 * erfc(-z / sqrt(2.0))), 0.0
+    component = 0
+    while component < size - 1 and kind >= law[2, component]:
+        component += 1
+    sigma = law[1, component]
+    return law[0, component], sigma * (z - sigma / 2)
+
+
+@apart
+def whole_tokens(tokens, exponents, n):
+    """Factors made whole tokens, by exponents of e."""
+    for i in range(n):
+        tokens[i] = max(1.0, np.rint(tokens[i] * exp_of(exponents[i])))
 
 
 @inner
@@ -197,17 +289,20 @@ def next_requests(keys, spans, laws, block, number, total, span, scratch):
         Requests drawn, fewer than the block holds when no more are to come; and the sum and the span to go on from.
     """
     size, last = block.shape[1], len(spans) - 1
+    first_s, span_s = spans[0, FIRST_S], spans[0, SPAN_S]
+    begin, expected, end = 0.0, 1.0, -np.inf
     uniform_numbers(keys[ARRIVAL, 0], keys[ARRIVAL, 1], number, size, scratch[0])
     n = 0
     while n < size:
         total += -log(scratch[0, n])
-        while span < last and total >= spans[span + 1, REACHED]:
-            span += 1
-        if span == last:
-            break
+        if total >= end:
+            while span < last and total >= spans[span + 1, REACHED]:
+                span += 1
+            if span == last:
+                break
+            begin, expected, end = spans[span, REACHED], spans[span, EXPECTED], spans[span + 1, REACHED]
         scratch[1, n] = span
-        inside = (total - spans[span, REACHED]) / spans[span, EXPECTED]
-        block[BLOCK_ARRIVAL, n] = spans[0, FIRST_S] + spans[0, SPAN_S] * (span + inside)
+        block[BLOCK_ARRIVAL, n] = first_s + span_s * (span + (total - begin) / expected)
         n += 1
     draw_streams(keys, spans, block, number, n, scratch)
     draw_tokens(keys, laws, block, number, n, scratch)
@@ -235,7 +330,7 @@ def draw_tokens(keys, laws, block, number, n, scratch):
     """Draw the tokens of each request, input and output correlated."""
     for which in range(2):
         uniform_numbers(keys[INPUT + which, 0], keys[INPUT + which, 1], number, n, scratch[0])
-        normal_numbers(scratch[0], n, scratch[3 + which], scratch[1 + which])
+        normal_numbers(scratch[0], n, scratch[3 + which], scratch[1 + which], block[BLOCK_CACHED])
         # Laws of one component want no number to choose it.
         components = 1.0
         for stream in range(len(laws)):
@@ -247,10 +342,12 @@ def draw_tokens(keys, laws, block, number, n, scratch):
         correlation = law[0, 3, LAW_CORRELATION]
         first, second = scratch[3, i], scratch[4, i]
         answer = first if correlation == 1 else correlation * first + sqrt(1 - correlation * correlation) * second
-        prompt = tokens_at(law[0], first, scratch[1, i])
-        block[BLOCK_INPUT, i] = prompt
-        block[BLOCK_CACHED, i] = law[0, 3, LAW_CACHED] * prompt
-        block[BLOCK_OUTPUT, i] = tokens_at(law[1], answer, scratch[2, i])
+        block[BLOCK_INPUT, i], scratch[3, i] = tokens_at(law[0], first, scratch[1, i])
+        block[BLOCK_OUTPUT, i], scratch[4, i] = tokens_at(law[1], answer, scratch[2, i])
+    whole_tokens(block[BLOCK_INPUT], scratch[3], n)
+    whole_tokens(block[BLOCK_OUTPUT], scratch[4], n)
+    for i in range(n):
+        block[BLOCK_CACHED, i] = laws[int(block[BLOCK_STREAM, i]), 0, 3, LAW_CACHED] * block[BLOCK_INPUT, i]
 
 
 @kernel

@@ -92,8 +92,10 @@ def advance(slots, links, state, counts, r, q, until, queue, which, i, n):
     first, size, fineness = q + LINE + LINES, int(counts[WHEEL_BUCKETS]), int(counts[FINENESS])
     base_s, per_sequence_s, per_kv_token_s = state[BASE_S], state[PER_SEQUENCE_S], state[PER_KV_TOKEN_S]
     room = state[MAX_BATCH] * nodes
+    per_sequence_s, per_kv_token_s = per_sequence_s / nodes, per_kv_token_s / nodes
+    coming = queue[which].reshape(-1)
+    arrival = coming[2 * i & MOST] if i < n else np.inf
     while True:
-        arrival = queue[which, i, 0] if i < n else np.inf
         if token_due <= arrival:
             if token_due >= until:
                 break
@@ -121,12 +123,12 @@ def advance(slots, links, state, counts, r, q, until, queue, which, i, n):
                 mass, context, whole, part = 0.0, 0.0, 0.0, 0.0
         else:
             # The bucket of a request that comes soon is on a line of the cache that nobody has read for long.
-            later_on = (int(queue[which, min(i + 2 * SOON, n - 1) & MOST, 1]) & MOST) * SLOT
+            later_on = (int(coming[(2 * min(i + 2 * SOON, n - 1) + 1) & MOST]) & MOST) * SLOT
             prefetch(slots, later_on)
             prefetch(slots, later_on + LEFT)
-            soon = (int(queue[which, min(i + SOON, n - 1) & MOST, 1]) & MOST) * SLOT
+            soon = (int(coming[(2 * min(i + SOON, n - 1) + 1) & MOST]) & MOST) * SLOT
             prefetch(counts, first + (bucket_of(whole + slots[soon + LEFT], part, fineness) & (size - 1)))
-            slot = int(queue[which, i, 1])
+            slot = int(coming[(2 * i + 1) & MOST])
             own = (slot & MOST) * SLOT
             weight = state[STREAMS + stream_of(links, slot) * STREAM_ROW + OUTPUT_WEIGHT]
             if mass + weight > room * ROUNDING and (number > 0 or room <= 0):
@@ -160,10 +162,11 @@ def advance(slots, links, state, counts, r, q, until, queue, which, i, n):
             carry = np.floor(ahead)
             slots[own + WHOLE], slots[own + PART] = whole + left_whole + carry, ahead - carry
             due, bucket, later = put(slots, links, counts, first, size, fineness, due, bucket, later, slot)
+            arrival = coming[2 * i & MOST] if i < n else np.inf
         token_due = np.inf
         if due != NOBODY:
             if nodes > 0:
-                step = base_s + (per_sequence_s * mass + per_kv_token_s * context) / nodes
+                step = base_s + per_sequence_s * mass + per_kv_token_s * context
                 left = (slots[(due & MOST) * SLOT + WHOLE] - whole) + (slots[(due & MOST) * SLOT + PART] - part)
                 token_due = at + left * step
             else:

@@ -180,8 +180,9 @@ def advance(slots, links, state, counts, until, queue, which, i, n):
         token_due = np.inf
         if due != NOBODY:
             step = np.inf
+            # A replica has a node or none.
             if nodes > 0:
-                step = base_s + (per_sequence_s * mass + per_kv_token_s * context) / nodes
+                step = base_s + (per_sequence_s * mass + per_kv_token_s * context)
                 left = (slots[(due & MOST) * SLOT + WHOLE] - whole) + (slots[(due & MOST) * SLOT + PART] - part)
                 token_due = at + left * step
         counts[q + NUMBER], counts[q + INSIDE] = others, inside

@@ -56,14 +56,17 @@ def entered_with(state, counts, number):
 
 @inner
 def enter_tournament(state, counts, number, due):
-    """Enter a replica with the time of its next event; of equals the lower number wins."""
+    """Enter a replica with the time of its next event; of equals the lower number wins.
+
+    Who wins is chosen without a branch, as it could not be foreseen.
+    """
     times, tree, node = counts[TREE_TIMES] & MOST, counts[TREE] & MOST, (counts[LEAVES] + number) & MOST
     state[times + node] = due
     while node > 1:
         other = node ^ 1
-        at = state[times + other]
-        wins = at < due or (at == due and other < node)
-        number = int(counts[tree + other]) if wins else number
+        at, rival = state[times + other], int(counts[tree + other])
+        wins = (at < due) | ((at == due) & (other < node))
+        number = rival if wins else number
         due = at if wins else due
         node >>= 1
         state[times + node], counts[tree + node] = due, number

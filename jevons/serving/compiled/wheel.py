@@ -19,7 +19,9 @@ from jevons.serving.compiled.state import AFTER, LINK, MOST, NOBODY, PART, REQUE
 WHOLE_IS_BUCKET = 99
 #: Buckets between the one that is opened and the one whose rows are asked for, of a single wheel and of one of many: so
 #: many that rows come in time, so few that they are still there.
-AHEAD, AHEAD_OF_MANY = 8, 2
+AHEAD, AHEAD_OF_MANY = 8, 3
+#: Rows of a bucket that are asked for.
+ASKED, ASKED_OF_MANY = 4, 3
 
 
 @inner
@@ -85,13 +87,18 @@ def put(slots, links, counts, first, size, fineness, due, bucket, later, slot):
 
 @inner
 def ask(slots, links, counts, first, size, bucket, ahead):
-    """Ask for the rows of those whose bucket comes soon, the first on it and then the next: they left the cache
-    long ago.
+    """Ask for the rows of those whose bucket comes soon: they left the cache long ago.
+
+    One after the other, the first on a bucket long before its turn, as each is known by the row of the one before.
+    No branch asks whether there is another: it could not be foreseen.
     """
-    prefetch(slots, int(counts[first + ((bucket + ahead) & (size - 1))]) * SLOT)
-    near = int(counts[first + ((bucket + ahead // 2) & (size - 1) & MOST)])
-    if near != NOBODY:
-        prefetch(slots, (int(links[(near & MOST) * LINK + AFTER]) & MOST) * SLOT)
+    asked = ASKED if ahead >= AHEAD else ASKED_OF_MANY
+    for behind in range(asked):
+        soon = bucket + ahead - ahead * behind // asked
+        slot = int(counts[first + (soon & (size - 1) & MOST)])
+        for _ in range(behind):
+            slot = int(links[(max(slot, 0) & MOST) * LINK + AFTER])
+        prefetch(slots, slot * SLOT)
 
 
 @inner
