@@ -28,6 +28,7 @@ from jevons.scenario.classes import (
     Workload,
 )
 from jevons.scenario.fields import Distribution, Table
+from jevons.scenario.provider_tables import Choice, Offer, Provider
 from jevons.scenario.reader import check, load, loads, prerequisites, starter
 from jevons.scenario.schema import FieldRow, field_table, field_table_markdown, json_schema
 from jevons.scenario.whole import Scenario
@@ -37,6 +38,7 @@ __all__ = [
     "Anchor",
     "Arm",
     "Autoscaler",
+    "Choice",
     "Diffusion",
     "Distribution",
     "Failures",
@@ -45,8 +47,10 @@ __all__ = [
     "Gpu",
     "LeadTime",
     "Observed",
+    "Offer",
     "Orders",
     "Pricing",
+    "Provider",
     "Region",
     "RegionFleet",
     "Rental",

@@ -25,6 +25,7 @@ from jevons.scenario.fields import (
     quantity,
     text,
 )
+from jevons.scenario.provider_tables import Choice, Offer, Provider
 
 EARLIEST = dt.date(1800, 1, 1)
 LATEST = dt.date(2200, 1, 1)
@@ -116,6 +117,9 @@ class Shock(Table):
     )
     region_reach: dict[str, Uncertain] = quantity(
         "1", "Share of each region's service that the shock can reach; 1 where not given.", SHARE, {}
+    )
+    provider_reach: dict[str, Uncertain] = quantity(
+        "1", "Share of each provider's service that the shock can reach; 1 where not given.", SHARE, {}
     )
 
 
@@ -299,6 +303,10 @@ class Segment(Table):
         Range(above=0, at_most=1e7),
         None,
     )
+    offers: dict[str, Offer] = text(
+        "Offers of providers that compete for it, by the provider's name in [providers].", {}
+    )
+    choice: Choice | None = text("How users choose between them.", None)
 
     @property
     def is_served(self) -> bool:
@@ -541,6 +549,7 @@ class ScenarioTables(Table):
     trend: Trend = text("Progress that goes on anyway.", Trend())
     pricing: Pricing = text("From cost to price.", Pricing())
     segments: dict[str, Segment] = text("Kinds of use, by name.")
+    providers: dict[str, Provider] = text("Providers that compete for segments, by name.", {})
     workloads: dict[str, Workload] = text("Kinds of requests, by name.", {})
     gpus: dict[str, Gpu] = text("Types of accelerator, by name.", {})
     regions: dict[str, Region] = text("Regions, by name.")

@@ -11,6 +11,7 @@ from pathlib import Path
 from jevons.scenario.classes import Anchor, Region, ScenarioTables, Segment, Serving, Tokens, Workload
 from jevons.scenario.fields import TAIL, Distribution
 from jevons.scenario.keys import KeyPath
+from jevons.scenario.provider_rules import provider_rules
 from jevons.scenario.wording import Finding, shown, suggestion
 from jevons.units import HOURS_PER_DAY, MONTHS_PER_YEAR
 
@@ -326,6 +327,7 @@ RULES: tuple[Callable[[ScenarioTables], Iterator[Finding]], ...] = (
     _serving,
     _observed,
     _each_anchor,
+    provider_rules,
 )
 
 
