@@ -149,6 +149,16 @@ def own_elasticities(chosen: Shares, price_weight: PerWorld, similarity: PerWorl
     return -weight * ((1.0 - nu * chosen.in_nest) / (1.0 - nu) - chosen.of_all)
 
 
+def own_elasticity_slopes(chosen: Shares, price_weight: PerWorld, similarity: PerWorld) -> Floats:
+    r"""What a log of its own price adds to the magnitude of each own elasticity, shape (..., j).
+
+    .. math:: \alpha \left(\frac{\alpha \nu}{(1-\nu)^2} s_{j|n} (1 - s_{j|n}) + s_j |\varepsilon_{jj}|\right)
+    """
+    weight, nu = each(price_weight), each(similarity)
+    in_nest = weight * nu / (1.0 - nu) ** 2 * chosen.in_nest * (1.0 - chosen.in_nest)
+    return weight * (in_nest - chosen.of_all * own_elasticities(chosen, price_weight, similarity))
+
+
 def market_elasticity(outside: PerWorld, price_weight: PerWorld) -> PerWorld:
     r"""Elasticity of all use with respect to a uniform change of price, :math:`-\alpha s_0`."""
     return -price_weight * outside

@@ -15,13 +15,17 @@ from jevons.randomness import Floats
 #: No price is marked up by more, as a share of the price: where demand is less elastic than the conduct, no price is
 #: too high for Lerner's rule.
 LARGEST_LERNER_INDEX = 0.9
-#: Steps to the fixed point: always as many, so that no world's result depends on those beside it.
-STEPS = 14
-#: Slopes of the mark-up wanted against the one asked that are believed.
-SLOPES = (-20.0, 0.5)
+#: Steps to the fixed point, from no mark-up and from a guess: always as many, so that no world's result depends on
+#: those beside it.
+STEPS, STEPS_FROM_GUESS = 30, 10
+#: First limit of a step, in logs; it is halved where steps turn back.
+LARGEST_STEP = 1.0
+#: Demand is taken to answer prices at least so much.
+SMALLEST_SLOPE = 1e-9
 
-#: Magnitude of each provider's own elasticity of demand with respect to its money price, from the logs of all prices.
-OwnElasticity = Callable[[Floats], Floats]
+#: Magnitude of each provider's own elasticity with respect to its money price, and what a log of that price adds to
+#: it, from the logs of all prices.
+OwnElasticity = Callable[[Floats], tuple[Floats, Floats]]
 
 
 def lerner_index(elasticity: Floats, conduct: Floats) -> Floats:
@@ -55,10 +59,12 @@ def log_markup(elasticity: Floats, conduct: Floats) -> Floats:
     return np.asarray(-np.log1p(-lerner_index(elasticity, conduct)))
 
 
-def lerner_log_prices(log_base: Floats, conduct: Floats, own_elasticity: OwnElasticity) -> Floats:
+def lerner_log_prices(
+    log_base: Floats, conduct: Floats, own_elasticity: OwnElasticity, guess: Floats | None = None
+) -> Floats:
     r"""Prices of which each is its base, marked up by Lerner's rule at the elasticity that all prices make.
 
-    .. math:: \ln P_j = \ln b_j - \ln\left(1 - \frac{\theta_j}{|\varepsilon_{jj}(P)|}\right)
+    .. math:: \left(1 - e^{-m_j}\right) |\varepsilon_{jj}(P)| = \theta_j, \qquad \ln P_j = \ln b_j + m_j
 
     Parameters
     ----------
@@ -67,26 +73,27 @@ def lerner_log_prices(log_base: Floats, conduct: Floats, own_elasticity: OwnElas
     conduct : ndarray, shape (..., j)
         Conduct :math:`\theta_j`; one of conduct 0 stays at its base.
     own_elasticity : callable
-        Magnitudes of the own elasticities, shape (..., j), from the logs of the prices.
+        Magnitudes of the own elasticities and their slopes, each of shape (..., j), from the logs of the prices.
+    guess : ndarray, shape (..., j), optional
+        Prices, in logs, from which to begin: a month's are near those of the month before.
 
     Notes
     -----
-    By the secant method for each provider, others' prices moving along: a dearer provider has fewer and more
-    elastic users, so that the mark-up it wants falls with the one it asks.
+    By Newton's method for each provider with others' prices moving along: a dearer provider has fewer and more
+    elastic users, so that the left side rises with the mark-up.
     """
-
-    def excess(asked: Floats) -> Floats:
-        return log_markup(own_elasticity(log_base + asked), conduct) - asked
-
-    asked = np.zeros(np.broadcast_shapes(log_base.shape, conduct.shape))
-    over = excess(asked)
-    slope = np.full(asked.shape, -1.0)
-    for _ in range(STEPS):
-        step = over / (1.0 - slope)
-        before, over = over, excess(asked + step)
-        asked = asked + step
-        moved = np.where(step == 0.0, 1.0, step)
-        slope = np.clip(np.where(step == 0.0, slope, 1.0 + (over - before) / moved), *SLOPES)
+    largest = -np.log1p(-LARGEST_LERNER_INDEX)
+    start = np.zeros(np.broadcast_shapes(log_base.shape, conduct.shape)) if guess is None else guess - log_base
+    asked = np.clip(start, 0.0, largest)
+    limit, last = np.full(asked.shape, LARGEST_STEP), np.zeros(asked.shape)
+    for _ in range(STEPS if guess is None else STEPS_FROM_GUESS):
+        elasticity, slope = own_elasticity(log_base + asked)
+        kept = np.exp(-asked)
+        missing = conduct - (1.0 - kept) * elasticity
+        step = missing / np.maximum(kept * elasticity + (1.0 - kept) * slope, SMALLEST_SLOPE)
+        limit = np.where(step * last < 0.0, 0.5 * limit, limit)
+        last = np.clip(step, -limit, limit)
+        asked = np.clip(asked + last, 0.0, largest)
     return np.asarray(log_base + asked)
 
 

@@ -19,6 +19,7 @@ from jevons.choice import (
     each,
     entrant_utility,
     own_elasticities,
+    own_elasticity_slopes,
     shares,
     total,
     utilities_of_shares,
@@ -257,14 +258,16 @@ class ProviderMarket(SegmentMarket):
     def _log_prices(self, before: Standing | None, met: Conditions) -> Floats:
         """Prices of the month: what sets each off from its trend is passed on at a finite speed."""
         anchor, costs = self._anchor(met.month)
-        off = self._target_log_prices(met, anchor, np.log(self._costs(met)) - np.log(costs)) - anchor
+        off = self._target_log_prices(before, met, anchor, np.log(self._costs(met)) - np.log(costs)) - anchor
         was_off = np.zeros_like(off)
         if before is not None and before.offers is not None:
             known = row(before.offers.log_price) - self._anchor(met.month - 1)[0]
             was_off = np.where(row(before.offers.is_offered) > 0.0, known, 0.0)
         return anchor + _approach(was_off, off, self.scenario.pricing.adjustment_months)
 
-    def _target_log_prices(self, met: Conditions, anchor: Floats, log_cost_change: Floats) -> Floats:
+    def _target_log_prices(
+        self, before: Standing | None, met: Conditions, anchor: Floats, log_cost_change: Floats
+    ) -> Floats:
         """Prices that the providers move to, each by its own rule."""
         shortage = each(self.scenario.pricing.shortage_markup * met.log_shortage)
         prices = anchor + each(self.pass_through) * log_cost_change + shortage
@@ -272,7 +275,7 @@ class ProviderMarket(SegmentMarket):
         if marks_up.any():
             # The observed price sets the level; Lerner's rule moves it, with the mark-up over that of the start.
             base = anchor + log_cost_change + shortage - self.reference.log_markups
-            prices = self._marked_up(met, base, prices, marks_up)
+            prices = self._marked_up(before, met, base, prices, marks_up)
         is_limited = self._prices_by("limit")
         if is_limited.any():
             premium = row([log(1.0 + offer.limit_premium) for offer in self.offers])
@@ -282,18 +285,23 @@ class ProviderMarket(SegmentMarket):
     def _prices_by(self, *rules: str) -> Flags:
         return np.array([offer.pricing in rules for offer in self.offers])
 
-    def _marked_up(self, met: Conditions, base: Floats, by_cost: Floats, marks_up: Flags) -> Floats:
+    def _marked_up(
+        self, before: Standing | None, met: Conditions, base: Floats, by_cost: Floats, marks_up: Flags
+    ) -> Floats:
         beside_money, nu = self._beside_money(met.latency_s), self.choice.nest_similarity
         terms = self._terms(met, self.reference)
 
-        def own_elasticity(log_prices: Floats) -> Floats:
-            """Magnitude of each provider's elasticity with respect to its money price."""
+        def own_elasticity(log_prices: Floats) -> tuple[Floats, Floats]:
             money = np.exp(np.where(marks_up, log_prices, by_cost))
-            full = money + beside_money
-            return -own_elasticities(self._chosen(full, terms)[0], self.price_weight, nu) * money / full
+            chosen, _ = self._chosen(money + beside_money, terms)
+            share = money / (money + beside_money)
+            magnitude = -own_elasticities(chosen, self.price_weight, nu) * share
+            slope = own_elasticity_slopes(chosen, self.price_weight, nu) * share * share
+            return magnitude, slope + magnitude * (1.0 - share)
 
         conduct = np.where(marks_up, _of(met).conduct, 0.0)
-        return np.where(marks_up, lerner_log_prices(base, conduct, own_elasticity), by_cost)
+        guess = None if before is None or before.offers is None else row(before.offers.log_price)
+        return np.where(marks_up, lerner_log_prices(base, conduct, own_elasticity, guess), by_cost)
 
     def _fringe(self, log_prices: Floats, met: Conditions) -> Floats:
         """Cheapest price of open weights, in logs; infinite where there are none."""
