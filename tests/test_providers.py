@@ -14,7 +14,6 @@ from worlds import (
     arms_of,
     compute_ratio,
     fleet,
-    identical,
     rebound_of,
     region,
     segment,
@@ -25,7 +24,6 @@ from worlds import (
 from jevons.answer import Result, factors_of
 from jevons.errors import ScenarioError
 from jevons.market import Conditions
-from jevons.model import run_stack
 from jevons.months import Month
 from jevons.providers import market_of
 from jevons.rebound import lmdi
@@ -511,28 +509,7 @@ def test_usage_served_from_afar_is_served_there():
     assert there.gpu_hours_per_day > 1.4 * here.gpu_hours_per_day
 
 
-# Stacks, rows, and nothing of it where it is off.
-
-
-def test_worlds_of_a_stack_do_not_touch_each_other():
-    scenario = rivals(market(months=5, changes=CHANGES, **LIVELY), TWO, choice={"nest_similarity": 0.5})
-    offers = {"a": {"pricing": "bertrand"}, "b": {"share": 0.3, "price_usd_per_mtok": 3.0}}
-    drawn = scenario.replace(
-        {
-            "segments.chat.offers": offers,
-            "segments.chat.price_elasticity": {"dist": "uniform", "low": -1.6, "high": -0.5},
-            "providers.b.capability_gain_per_year": {"dist": "uniform", "low": 0.8, "high": 2.0},
-        }
-    )
-    keys = list(drawn.uncertain)
-    values = np.random.default_rng(3).uniform(0.0, 1.0, (3, len(keys)))
-    inputs = {key: np.array([drawn.uncertain[key].quantile(p) for p in values[:, i]]) for i, key in enumerate(keys)}
-    stack = run_stack(drawn.at(inputs), [0, 0, 0], "closed_form")
-    for number in range(3):
-        one = run_stack(
-            drawn.at({key: column[number : number + 1] for key, column in inputs.items()}), [0], "closed_form"
-        )
-        assert identical(dict(one.world(0)), dict(stack.world(number)))
+# Rows, and nothing of it where it is off.
 
 
 def test_each_provider_has_its_rows():
@@ -568,7 +545,7 @@ def test_without_providers_nothing_of_them_is_told():
         ({"segments.chat.tariff": "flat"}, "segments.chat.tariff", "must be 'metered' with offers"),
         ({"segments.chat.offers.zed": {"share": 0.1}}, "segments.chat.offers.zed", "there is no 'zed' in [providers]"),
         ({"providers.a.home": "mars"}, "providers.a.home", "there is no 'mars' in [regions]"),
-        ({"providers.a.banned_in": {"here": dt.date(2025, 2, 1)}, "providers.b.banned_in": {"here": dt.date(2025, 2, 1)}},
+        ({f"providers.{name}.banned_in": {"here": dt.date(2025, 2, 1)} for name in TWO},
          "segments.chat.offers", "that is never banned"),
         ({"providers.a.distils_from": "b", "providers.b.distils_from": "a"}, "providers.a.distils_from", "lead back"),
         ({"providers.a.distils_from": "c"}, "providers.a.distils_from", "there is no 'c' in [providers]"),
