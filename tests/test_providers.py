@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from worlds import (
     SERVING,
     SHOCK_MONTH,
@@ -534,6 +536,50 @@ def test_without_providers_nothing_of_them_is_told():
     assert not {"providers", "offers", "provider_reach"} & set(str(market().canonical()).split("'"))
 
 
+OFFER = st.fixed_dictionaries(
+    {
+        "share": st.just(0.5),
+        "price_usd_per_mtok": st.floats(0.01, 1e3),
+        "compute_factor": st.floats(0.01, 100),
+        "pricing": st.sampled_from(["cost", "bertrand", "war", "limit"]),
+        "conduct": st.floats(0, 2),
+        "free_share": st.floats(0, 0.9),
+    }
+)
+PROVIDER = st.fixed_dictionaries(
+    {
+        "nest": st.sampled_from(["x", "y"]),
+        "open_weights": st.booleans(),
+        "capability": st.floats(0.01, 100),
+        "capability_gain_per_year": st.floats(0.01, 100),
+        "research_response": st.floats(0, 5),
+        "trust": st.fixed_dictionaries({"here": st.floats(-20, 20)}),
+    }
+)
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    offers=st.tuples(OFFER, OFFER, OFFER),
+    providers=st.tuples(PROVIDER, PROVIDER, PROVIDER),
+    similarity=st.floats(0, 0.98),
+    elasticity=st.floats(-8, -0.05),
+    gain=st.floats(0.01, 1e3),
+)
+def test_whatever_providers_do_shares_add_up_and_figures_are_finite(offers, providers, similarity, elasticity, gain):
+    """Factors multiply to GPU-hours too, in every arm."""
+    names = dict(zip("abc", offers, strict=True))
+    known = {name: {**one, "enters_with_shock": name == "c"} for name, one in zip("abc", providers, strict=True)}
+    base = market(gain=gain, changes={"price_elasticity": elasticity}, shock={"capability_share": 0.3})
+    arms = arms_of(rivals(base, names, choice={"nest_similarity": similarity, "switching_months": 2.0}, **known))
+    for path in arms.values():
+        for chat in (month.segment("chat", "here") for month in path):
+            assert sum(chat.offers.shares) == pytest.approx(1.0)
+            assert min(chat.offers.shares) >= 0.0
+            assert np.isfinite(figures(path[-1])).all()
+            assert np.prod(list(chat.factors.values())) == pytest.approx(chat.gpu_hours_per_day)
+
+
 # What a scenario may say.
 
 
@@ -555,6 +601,8 @@ def test_without_providers_nothing_of_them_is_told():
         ({"segments.chat.choice.nests_by": "origin"}, "providers.a.home", "is needed where nests are by origin"),
         ({"providers.b.trust": {"here": -1.0}, "segments.chat.offers.b.share_by_region": {"here": 0.3}},
          "segments.chat.offers.b.share_by_region.here", "must not be given with trust.here"),
+        ({"providers.a.capability_gain_per_year": 1e6, "run.months": 60}, "providers.a.capability_gain_per_year",
+         "must not move capability"),
         ({"segments.chat.choice.nest_similarity": 1.0}, "segments.chat.choice.nest_similarity", "at most 0.98"),
     ],
 )  # fmt: skip

@@ -52,7 +52,7 @@ def test_the_gap_settles_at_the_difference_of_growth_over_the_rate_of_distillati
     )
     expected = steady_log_gap(log(fast) / 12, log(slow) / 12, rate)
 
-    assert path[-1]["ahead"] - path[-1]["follower"] == pytest.approx(expected, rel=1e-5)
+    assert path[-1]["ahead"] - path[-1]["follower"] == pytest.approx(expected, abs=1e-6)
 
 
 def test_the_steady_gap_does_not_move():

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
+from math import log
 
 from jevons.dates import months_between
 from jevons.scenario.classes import ScenarioTables, Segment
-from jevons.scenario.fields import Distribution
+from jevons.scenario.fields import TAIL, Distribution
 from jevons.scenario.keys import KeyPath
 from jevons.scenario.provider_tables import Offer, Provider
 from jevons.scenario.wording import Finding, shown, suggestion
+from jevons.units import MONTHS_PER_YEAR
 
 #: Shares must add up to 1 within this.
 SHARE_TOLERANCE = 1e-6
 LEADER = "leader"
+#: Neither capability nor the usage that it draws may grow or shrink by more in the whole run.
+LARGEST_GROWTH = 1e15
 
 
 def is_entrant(scenario: ScenarioTables, segment: Segment, provider: Provider) -> bool:
@@ -31,6 +35,8 @@ def share_in(offer: Offer, region: str) -> float:
 
 def provider_rules(scenario: ScenarioTables) -> Iterator[Finding]:
     """Every rule on providers that a scenario breaks."""
+    if scenario.kind != "market" and scenario.providers:
+        yield _finding(("providers",), "are for kind 'market' only")
     yield from _names_of_reach(scenario)
     for name, provider in scenario.providers.items():
         yield from _provider(("providers", name), name, provider, scenario)
@@ -59,7 +65,20 @@ def _provider(path: KeyPath, name: str, provider: Provider, scenario: ScenarioTa
         yield _finding((*path, "since"), "must not be given with enters_with_shock", provider.since)
     if provider.enters_with_shock and scenario.shock is None:
         yield _finding((*path, "enters_with_shock"), "needs a [shock]")
+    yield from _growth(path, provider, scenario)
     yield from _distillation(path, name, provider, scenario)
+
+
+def _growth(path: KeyPath, provider: Provider, scenario: ScenarioTables) -> Iterator[Finding]:
+    years = scenario.run.months / MONTHS_PER_YEAR
+    per_year = max(abs(log(_end(provider.capability_gain_per_year, tail))) for tail in (TAIL, 1 - TAIL))
+    grown = years * per_year * max(_end(provider.research_response, 1 - TAIL), 1.0)
+    drawn = max(
+        (_end(one.capability_elasticity, 1 - TAIL) for one in scenario.segments.values() if one.offers), default=1
+    )
+    if grown * max(drawn, 1.0) > log(LARGEST_GROWTH):
+        rule = f"must not move capability, nor usage by it, by more than {LARGEST_GROWTH:g} over the run"
+        yield _finding((*path, "capability_gain_per_year"), rule, provider.capability_gain_per_year)
 
 
 def _distillation(path: KeyPath, name: str, provider: Provider, scenario: ScenarioTables) -> Iterator[Finding]:
@@ -172,3 +191,7 @@ def _unknown(path: KeyPath, name: str, known: Collection[str], room: str) -> Fin
 
 def _central(value: float) -> float:
     return value.central if isinstance(value, Distribution) else value
+
+
+def _end(value: float, tail: float) -> float:
+    return value.quantile(tail) if isinstance(value, Distribution) else value
