@@ -239,6 +239,23 @@ def test_an_entrant_gets_its_share_on_its_day():
     assert of(scenario, "baseline", 8)["b"]["price"] == pytest.approx(0.5 ** (3 / 12))
 
 
+def test_an_entrant_marks_up_from_the_price_it_enters_at():
+    """Its own share on entry taken into account, in Lerner's rule and in the quota of what is free."""
+    offers = {
+        "a": {"share": 1.0},
+        "b": {"share": 0.4, "price_usd_per_mtok": 3.0, "pricing": "bertrand", "free_share": 0.5},
+    }
+    base = market(months=5, gain=1.0, changes={"price_elasticity": -1.8})
+    scenario = rivals(base, offers, b={"since": dt.date(2025, 3, 1)})
+    entered = arms_of(scenario)["baseline"][2].segment("chat", "here")
+    chosen = entered.price_response - 0.5 * 0.4
+
+    assert of(scenario, "baseline", 2)["b"]["price"] == pytest.approx(3.0)
+    # Of b's logit share a half is paid for; a's odds against nobody are those of the start.
+    used_by_a = 0.25 / (1.0 + 0.25 * 0.4 / 0.6)
+    assert chosen == pytest.approx((used_by_a + 0.5 * used_by_a * 0.4 / 0.6) / 0.25)
+
+
 def test_an_entrant_with_less_capability_takes_none_from_the_others():
     """Usage rises by it: one more to choose from; capability, in the users' mean, stays."""
     offers = {"a": {"share": 1.0}, "b": {"share": 0.2}}
@@ -430,6 +447,13 @@ def test_a_path_of_prices_given_is_the_mean_and_leaves_the_ratios():
     assert chat.offers.log_price[0] - chat.offers.log_price[1] == pytest.approx(log(4.0))
 
 
+def test_tokens_per_task_count_from_the_mean_price_of_the_start():
+    offers = {"a": {"share": 0.7}, "b": {"share": 0.3, "price_usd_per_mtok": 2.0}}
+    scenario = rivals(market(gain=1.0, changes={"tokens_per_task_elasticity": -0.2}), offers)
+
+    assert arms_of(scenario)["baseline"][-1].segment("chat", "here").tokens_per_task == pytest.approx(1.0)
+
+
 # Free quotas.
 
 
@@ -465,6 +489,8 @@ def test_tokens_are_served_where_the_provider_has_its_fleet():
     assert there.placement == pytest.approx((0.4 + 0.18) / 0.4)
     assert here.gpu_seconds_per_mtok == pytest.approx(245.0)
     assert there.gpu_seconds_per_mtok == pytest.approx(245.0 * (0.28 + 0.5 * (0.12 + 0.18)) / 0.58)
+    assert here.mix == pytest.approx(1.0 / 0.85)
+    assert there.factors["intensity"] == pytest.approx(245.0 * 0.85 / 1e6 / 3600)
 
 
 def test_tokens_served_are_tokens_used():
