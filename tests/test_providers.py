@@ -239,6 +239,15 @@ def test_an_entrant_gets_its_share_on_its_day():
     assert of(scenario, "baseline", 8)["b"]["price"] == pytest.approx(0.5 ** (3 / 12))
 
 
+def test_an_entrant_that_is_distrusted_falls_short_of_its_share():
+    """A fifth where it is trusted, odds 1 to 4; at trust -1 they are e times smaller."""
+    offers = {"a": {"share": 1.0}, "b": {"share": 0.2}}
+    entrant = {"since": dt.date(2025, 3, 1), "trust": {"here": -1.0}}
+    shares = of(rivals(market(gain=1.0), offers, b=entrant), "baseline")
+
+    assert shares["b"]["share"] / shares["a"]["share"] == pytest.approx(0.25 * exp(-1.0))
+
+
 def test_an_entrant_marks_up_from_the_price_it_enters_at():
     """Its own share on entry taken into account, in Lerner's rule and in the quota of what is free."""
     offers = {
