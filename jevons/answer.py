@@ -10,7 +10,8 @@ import datetime as dt
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from math import exp, log
+from math import exp as exp_of_float
+from math import log, nan
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -22,6 +23,7 @@ from jevons.finance_summary import FinanceSummary, finance_summary
 from jevons.hours import Hours, hours_of_stacks
 from jevons.model import shock_month
 from jevons.months import Month, RegionMonth, SegmentMonth, Stack
+from jevons.offers import Offers
 from jevons.randomness import Floats
 from jevons.rebound import (
     Decomposition,
@@ -35,7 +37,7 @@ from jevons.rebound import (
 )
 from jevons.results import Estimate, Series
 from jevons.scenario import ARMS, Anchor, Arm, Scenario
-from jevons.stacks import PerWorld, larger, of_world, ratio
+from jevons.stacks import PerWorld, exp, larger, of_world, ratio, where
 from jevons.units import DAYS_PER_MONTH
 
 if TYPE_CHECKING:
@@ -301,7 +303,7 @@ class Result(Shown):
             for month in range(self.scenario.run.months)
         ]
         start, end = (self._log_at(path, date) for date in (anchor.start, anchor.end))
-        return exp(end - start)
+        return exp_of_float(end - start)
 
     def _log_at(self, path: Sequence[float], date: dt.date) -> float:
         first = next(month for month, value in enumerate(path) if value > 0)
@@ -367,6 +369,7 @@ def headlines(month: Month) -> dict[str, PerWorld]:
     return {
         **prices,
         **usage,
+        **{f"share {name}": share for name, share in shares_of_providers(served).items()},
         "usage": sum(segment.tokens_per_day for segment in served),
         "gpu_hours": sum(region.gpu_hours_per_day for region in month.regions),
         "serving": sum(region.serving_gpu_hours_per_day for region in month.regions),
@@ -392,6 +395,20 @@ def training_headlines(month: Month) -> dict[str, PerWorld]:
     }
 
 
+def shares_of_providers(segments: Sequence[SegmentMonth]) -> dict[str, PerWorld]:
+    """Share of each provider in the usage of its segment, all regions together, by `segment/provider`."""
+    offered = [segment for segment in segments if segment.offers is not None]
+    tokens: dict[str, PerWorld] = {}
+    used: dict[str, PerWorld] = {}
+    for segment in offered:
+        assert segment.offers is not None, "only those with offers are here"
+        tokens[segment.segment] = tokens.get(segment.segment, 0.0) + segment.tokens_per_day
+        for name, share in zip(segment.offers.names, segment.offers.shares, strict=True):
+            key = f"{segment.segment}/{name}"
+            used[key] = used.get(key, 0.0) + share * segment.tokens_per_day
+    return {key: usage / tokens[key.split("/")[0]] for key, usage in used.items()}
+
+
 def installed_h100e(regions: Sequence[RegionMonth]) -> PerWorld:
     """GPUs installed in some regions; a fleet without limit has none."""
     return sum(region.installed_h100e for region in regions if region.installed_h100e is not None)
@@ -408,7 +425,8 @@ def factors_of(month: Month, resource: str) -> dict[str, list[PerWorld]]:
     """Factors of every segment in every region, that multiply to its consumption of a resource."""
     per_gpu_hour = {region.region: resource_per_gpu_hour(region, resource) for region in month.regions}
     rows = [{**s.factors, "resource per GPU-hour": per_gpu_hour[s.region]} for s in month.segments]
-    return {name: [row[name] for row in rows] for name in rows[0]}
+    names = {name: None for row in rows for name in row}
+    return {name: [row.get(name, 1.0) for row in rows] for name in names}
 
 
 def resource_per_gpu_hour(region: RegionMonth, resource: str) -> PerWorld:
@@ -486,6 +504,9 @@ def figures(month: Month) -> Iterator[tuple[str, str, str, PerWorld, str]]:
     for segment in month.segments:
         for metric, unit in SEGMENT_FIGURES:
             yield segment.region, segment.segment, metric, getattr(segment, metric), unit
+        if segment.offers is not None:
+            for provider, metric, value, unit in figures_of_offers(segment.offers):
+                yield segment.region, f"{segment.segment}/{provider}", metric, value, unit
     for region in month.regions:
         for metric, unit in REGION_FIGURES:
             value = getattr(region, metric)
@@ -496,6 +517,16 @@ def figures(month: Month) -> Iterator[tuple[str, str, str, PerWorld, str]]:
                 yield region.region, "", metric, getattr(region.training, name), unit
     for metric, value in ({} if month.vendor is None else month.vendor.figures).items():
         yield "", "", metric, value, VENDOR_UNITS[metric]
+
+
+def figures_of_offers(offers: Offers) -> Iterator[tuple[str, str, PerWorld, str]]:
+    """Provider, metric, value and unit of every figure of a segment's providers; no price where there is no offer."""
+    for j, name in enumerate(offers.names):
+        price = where(np.greater(offers.is_offered[j], 0.0), exp(offers.log_price[j]), nan)
+        yield name, "share", offers.shares[j], "1"
+        yield name, "price_usd_per_mtok", price, "USD/Mtok"
+        yield name, "capability", exp(offers.log_capability[j]), "1"
+        yield name, "gpu_seconds_per_mtok", offers.gpu_seconds_per_mtok[j], "GPU-s/Mtok"
 
 
 def _figures_of(stack: Stack) -> Floats:

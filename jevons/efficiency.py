@@ -24,7 +24,9 @@ class Progress:
     log_capability: PerWorld
 
 
-def progress(scenario: Scenario, arm: Arm, segment: str, region: str, month: float) -> Progress:
+def progress(
+    scenario: Scenario, arm: Arm, segment: str, region: str, month: float, provider: str | None = None
+) -> Progress:
     r"""Compute intensity and capability of a segment in a region, in one arm of the comparison.
 
     .. math::
@@ -45,6 +47,8 @@ def progress(scenario: Scenario, arm: Arm, segment: str, region: str, month: flo
         Names in the scenario; what the shock's reach does not name it reaches wholly.
     month : float, month
         Time since the start of the run.
+    provider : str, optional
+        Provider whose part of the service it is.
 
     Returns
     -------
@@ -57,6 +61,8 @@ def progress(scenario: Scenario, arm: Arm, segment: str, region: str, month: flo
     if shock is None or since is None:
         return trend
     share = adopted_share(shock.diffusion, since) * reach(shock, segment, region)
+    if provider is not None:
+        share = share * shock.provider_reach.get(provider, 1.0)
     chi = 0.0 if arm == "frozen" else shock.capability_share
     log_gain = log(shock.efficiency_gain)
     return Progress(

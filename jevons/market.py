@@ -1,12 +1,13 @@
 """A segment's market in a region, month by month: cost to price, price to usage.
 
-Sections 2 to 4 of the model.  One representative provider serves a region; competition between providers
-would enter here, where its price is formed and its usage answers.
+Sections 2 to 4 of the model.  Here one representative provider serves a region; where several compete,
+`providers.ProviderMarket` forms price and usage instead.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 from jevons.dates import approach, months_between
@@ -19,9 +20,10 @@ from jevons.demand import (
     seen_relative_price,
     tokens_per_task,
 )
-from jevons.efficiency import Progress, trend_progress
+from jevons.efficiency import Progress, progress, trend_progress
+from jevons.offers import Offers
 from jevons.pricing import full_price_usd_per_mtok, rental_trend, target_log_price, unit_cost_usd_per_mtok
-from jevons.scenario import Scenario, Segment
+from jevons.scenario import Arm, Scenario, Segment
 from jevons.stacks import PerWorld, exp, log
 from jevons.units import SECONDS_PER_HOUR, TOKENS_PER_MTOK, log_growth_per_month
 
@@ -64,6 +66,8 @@ class Conditions:
     latency_s: PerWorld
     #: Need over what could be switched on, in logs; 0 without a shortage.
     log_shortage: PerWorld
+    #: Rental prices of all regions, for providers that serve from elsewhere.
+    rentals: Mapping[str, PerWorld] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,6 +82,8 @@ class Standing:
     full_price_usd_per_mtok: PerWorld
     unit_cost_usd_per_mtok: PerWorld
     gpu_seconds_per_mtok: PerWorld
+    #: None where one provider stands for all.
+    offers: Offers | None = None
 
     @property
     def price_usd_per_mtok(self) -> PerWorld:
@@ -124,6 +130,10 @@ class SegmentMarket:
         self._start_rental = rental_trend(scenario, region, self.first_month)
         self._start_gpu_seconds = requests.gpu_seconds_per_mtok(self.segment)
         self._start = self._start_at(*NOTHING_MET)
+
+    def progress(self, arm: Arm, month: int) -> Progress:
+        """Progress of an arm in a month, since the start of the run."""
+        return progress(self.scenario, arm, self.name, self.region, month)
 
     def opening(self, progress: Progress, *, price: PerWorld | None = None) -> Standing:
         """Where the segment stands in its first month: at its list price, but for a shock that came before it.
@@ -185,7 +195,7 @@ class SegmentMarket:
         exogenous, so that draws of an elasticity leave the baseline where the data put it.  Where it
         gives the change of the price as observed, what cost does not explain is a drift of the margin.
         """
-        path = [self.opening(self._trend_at_start)]
+        path = [self.opening(self._trend_progress(self.first_month))]
         for month in range(self.first_month + 1, self.scenario.run.months):
             path.append(self._next_trend(path[-1], self._trend_conditions(month)))
         return path
@@ -198,11 +208,14 @@ class SegmentMarket:
         observed = self.segment.usage_growth_is == "observed"
         return replace(standing, log_exogenous=growth - standing.log_tokens if observed else growth)
 
+    def _trend_progress(self, month: int) -> Progress:
+        return trend_progress(self.scenario, month)
+
     def _trend_conditions(self, month: int) -> Conditions:
         packing, latency_s = self.opening_met or NOTHING_MET
         return Conditions(
             month=month,
-            progress=trend_progress(self.scenario, month),
+            progress=self._trend_progress(month),
             rental_usd_per_gpu_hour=rental_trend(self.scenario, self.region, month),
             packing=packing,
             latency_s=latency_s,

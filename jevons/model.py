@@ -25,12 +25,14 @@ from typing import Any, cast
 import numpy as np
 import simpy
 
-from jevons.efficiency import Progress, month_of, progress
+from jevons.budget_race import spend_off_trend
+from jevons.efficiency import month_of
 from jevons.finance.monthly import Finance, FinanceState, VendorMonth
 from jevons.fleet import Order
 from jevons.market import Conditions, SegmentMarket, Standing
 from jevons.months import Month, RegionMonth, SegmentMonth, Stack, TrainingMonth
-from jevons.race import spend_off_trend
+from jevons.placement import placed
+from jevons.providers import market_of
 from jevons.randomness import Draws, Floats
 from jevons.region import Capacity, RegionState, RegionSupply, rents_over_trend
 from jevons.scenario import Arm, Scenario, Segment
@@ -152,7 +154,7 @@ class World:
         self.keeps_days = keeps_days
         self.supplies = {name: RegionSupply(scenario, name) for name in scenario.regions}
         self.markets = {
-            (name, region): SegmentMarket(scenario, name, region, requests_of(scenario, segment))
+            (name, region): market_of(scenario, name, region, requests_of(scenario, segment))
             for name, segment in scenario.segments.items()
             for region in scenario.regions
             if region_share(scenario, segment, region) > 0
@@ -238,7 +240,7 @@ class ArmRun:
 
     def _month(self, month: int) -> Generator[Any, Any, None]:
         self._race(month)
-        demands = {place: self._demand(month, place, market) for place, market in self._markets_in(month)}
+        demands = placed({place: self._demand(month, place, market) for place, market in self._markets_in(month)})
         has = {name: supply.capacity(self.state.regions[name], month) for name, supply in self.world.supplies.items()}
         offered = self._offered(month, demands, has)
         days = yield from self._serve(month, demands, offered)
@@ -274,7 +276,7 @@ class ArmRun:
         price = self._own_path(self.world.prices, market.name, month)
         before = self.state.standings.get(place)
         if before is None:
-            standing = market.opening(self._progress(month, place), price=price)
+            standing = market.opening(market.progress(self.arm, month), price=price)
         else:
             standing = market.standing(before, self._met(month, place, market), price=price)
         self.state.standings[place] = standing
@@ -284,18 +286,16 @@ class ArmRun:
             demand = demand.with_usage(own * region_share(self.world.scenario, market.segment, market.region))
         return demand.with_usage_of(self.held[month].segment(*place)) if month in self.held else demand
 
-    def _progress(self, month: int, place: Place) -> Progress:
-        return progress(self.world.scenario, self.arm, *place, month)
-
     def _met(self, month: int, place: Place, market: SegmentMarket) -> Conditions:
         state = self.state.regions[place[1]]
         return Conditions(
             month=month,
-            progress=self._progress(month, place),
+            progress=market.progress(self.arm, month),
             rental_usd_per_gpu_hour=state.rental_usd_per_gpu_hour,
             packing=state.packing if market.segment.is_served else 1.0,
             latency_s=self.state.latency_s.get(place, 0.0),
             log_shortage=state.log_shortage,
+            rentals={region: one.rental_usd_per_gpu_hour for region, one in self.state.regions.items()},
         )
 
     def _own_path(self, paths: Paths, segment: str, month: int) -> float | None:
@@ -321,6 +321,7 @@ class ArmRun:
             capability_response=exp(standing.response.capability),
             tokens_per_task=exp(standing.log_tokens_per_task),
             gpu_seconds_per_mtok=standing.gpu_seconds_per_mtok,
+            offers=standing.offers,
         )
 
     # From usage to GPU-hours.

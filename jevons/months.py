@@ -13,6 +13,7 @@ import numpy as np
 
 from jevons.finance.monthly import VendorMonth
 from jevons.fleet import Power
+from jevons.offers import Offers
 from jevons.randomness import Floats
 from jevons.scenario import Arm, Resource
 from jevons.serving import ServedDay
@@ -42,6 +43,12 @@ class SegmentMonth:
     overhead: PerWorld = 1.0
     #: From request to last token.
     latency_s: PerWorld = 0.0
+    #: Providers that compete for it; None where one stands for all.
+    offers: Offers | None = None
+    #: With providers: tokens that its region's fleet serves over those used there, and compute of a token served over
+    #: that of the mix of the start.
+    placement: PerWorld = 1.0
+    mix: PerWorld = 1.0
 
     @property
     def tokens_per_day(self) -> PerWorld:
@@ -50,9 +57,14 @@ class SegmentMonth:
         return self.exogenous_tokens_per_day * response * self.tokens_per_task
 
     @property
+    def served_tokens_per_day(self) -> PerWorld:
+        """Tokens that the region's fleet serves, whoever uses them."""
+        return self.tokens_per_day * self.placement
+
+    @property
     def packed_gpu_hours_per_day(self) -> PerWorld:
-        """GPU-hours that its tokens take if perfectly packed, H100e."""
-        return self.tokens_per_day * self.gpu_seconds_per_mtok / TOKENS_PER_MTOK / SECONDS_PER_HOUR
+        """GPU-hours that the tokens its fleet serves take if perfectly packed, H100e."""
+        return self.served_tokens_per_day * self.gpu_seconds_per_mtok / TOKENS_PER_MTOK / SECONDS_PER_HOUR
 
     @property
     def gpu_hours_per_day(self) -> PerWorld:
@@ -62,12 +74,14 @@ class SegmentMonth:
     @property
     def factors(self) -> dict[str, PerWorld]:
         """What multiplies to its GPU-hours."""
+        providers = {} if self.offers is None else {"providers": self.placement * self.mix}
         return {
             "growth": self.exogenous_tokens_per_day,
             "price": self.price_response,
             "capability": self.capability_response,
             "tokens per task": self.tokens_per_task,
-            "intensity": self.gpu_seconds_per_mtok / TOKENS_PER_MTOK / SECONDS_PER_HOUR,
+            **providers,
+            "intensity": self.gpu_seconds_per_mtok / self.mix / TOKENS_PER_MTOK / SECONDS_PER_HOUR,
             "density and supply": self.overhead,
         }
 
@@ -84,6 +98,7 @@ class SegmentMonth:
             price_response=other.price_response,
             capability_response=other.capability_response,
             tokens_per_task=other.tokens_per_task,
+            offers=None if self.offers is None or other.offers is None else self.offers.with_shares_of(other.offers),
         )
 
     def allocated(self, gpu_hours_per_day: PerWorld, latency_s: PerWorld) -> SegmentMonth:

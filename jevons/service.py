@@ -97,7 +97,7 @@ def _stream(scenario: Scenario, serving: Serving, market: SegmentMarket, month: 
     factors = [day_factor(workload, weekend) for weekend in (False, True)]
     return Stream(
         name=market.name,
-        requests_per_day=cast(float, np.multiply.outer(factors, month.tokens_per_day / market.requests.tokens)),
+        requests_per_day=cast(float, np.multiply.outer(factors, month.served_tokens_per_day / market.requests.tokens)),
         workload=workload,
         input_weight=segment.gpu_seconds_per_mtok_input * compute / reference_input,
         output_weight=segment.gpu_seconds_per_mtok_output * compute / reference_output,

@@ -25,12 +25,21 @@ TABLES: dict[str, Any] = {
         "diffusion": {"form": "logistic"},
         "segment_reach": {"chat": 0.5},
         "region_reach": {"us": 0.75},
+        "provider_reach": {"lab": 0.9},
     },
     "trend": {"algorithmic_gain_per_year": 2.5},
     "pricing": {"pass_through": 0.9},
     "segments": {
-        "chat": {"tokens_per_day": 3e9, "price_usd_per_mtok": 1.5, "workload": "talk", "region_share": {"us": 1.0}}
+        "chat": {
+            "tokens_per_day": 3e9,
+            "price_usd_per_mtok": 1.5,
+            "workload": "talk",
+            "region_share": {"us": 1.0},
+            "offers": {"lab": {"share": 1.0}},
+            "choice": {"nest_similarity": 0.3},
+        }
     },
+    "providers": {"lab": {"capability": 1.1}},
     "workloads": {
         "talk": {
             "input_tokens": {"mean": [900.0], "sigma": [1.1], "weight": [1.0]},
@@ -66,6 +75,12 @@ TABLES: dict[str, Any] = {
 NAMES = {
     "segment_reach": "chat",
     "region_reach": "us",
+    "provider_reach": "lab",
+    "providers": "lab",
+    "offers": "lab",
+    "trust": "us",
+    "banned_in": "us",
+    "share_by_region": "us",
     "segments": "chat",
     "workloads": "talk",
     "region_share": "us",

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import math
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -21,13 +23,16 @@ from jevons.months import Stack
 from jevons.randomness import Draws
 from jevons.scenario import (
     Autoscaler,
+    Choice,
     Diffusion,
     Distribution,
     Failures,
-    Jobs,
     Investors,
+    Jobs,
     LeadTime,
+    Offer,
     Pricing,
+    Provider,
     Race,
     Scenario,
     Trend,
@@ -207,6 +212,55 @@ UNKNOWN = {
     ),
 }
 
+OFFERS = {
+    "lab": Offer(
+        share=around(0.4),
+        share_by_region={"there": around(0.4)},
+        price_usd_per_mtok=around(6.0),
+        compute_factor=around(0.7),
+        pricing="war",
+        conduct=around(0.8),
+        war_conduct=around(0.2),
+    ),
+    "old": Offer(share=around(0.6), pricing="limit", limit_premium=around(0.3), free_share=0.2),
+    "new": Offer(share=around(0.3), price_usd_per_mtok=around(3.0), pricing="bertrand"),
+}
+PROVIDERS = {
+    "lab": Provider(
+        nest="open weights",
+        open_weights=True,
+        serves_from="there",
+        capability=around(0.6),
+        capability_gain_per_year=around(1.5),
+        distils_from="leader",
+        distillation_per_month=around(0.2),
+        countermeasure_date=dt.date(2025, 3, 10),
+        countermeasure_factor=around(0.4),
+        research_response=around(2.0),
+        trust={"here": around(-0.5)},
+    ),
+    "old": Provider(capability_gain_per_year=around(1.3)),
+    "new": Provider(enters_with_shock=True, banned_in={"there": dt.date(2025, 6, 1)}),
+}
+RIVALS = unknown_world(
+    unknown_segment(
+        form="hill",
+        price_change_per_year=around(0.6),
+        usage_growth_is="observed",
+        offers=OFFERS,
+        choice=Choice(nest_similarity=around(0.5), switching_months=around(2.0)),
+    ),
+    unknown_segment(),
+    diffusion=LOGISTIC,
+    kind="pull_forward",
+)
+UNKNOWN["providers"] = RIVALS.model_copy(
+    update={
+        "providers": PROVIDERS,
+        "shock": RIVALS.shock.model_copy(update={"provider_reach": {"lab": around(0.8)}}),
+    }
+)
+
 
 def of_draw(inputs: Mapping[str, Any], draw: int) -> dict[str, float]:
     return {key: float(values[draw]) for key, values in inputs.items()}
@@ -225,7 +279,8 @@ def test_a_stack_of_draws_is_its_draws_one_by_one(scenario):
 
 def test_the_unknown_worlds_leave_out_no_uncertain_input():
     """Every field that may be a distribution is one in some of them."""
-    unknown = {key.replace(".chat", ".*").replace(".here", ".*") for one in UNKNOWN.values() for key in one.uncertain}
+    names = re.compile(r"\.(chat|here|there|lab|old)\b")
+    unknown = {names.sub(".*", key) for one in UNKNOWN.values() for key in one.uncertain}
     may_be = {row.key for row in field_table() if row.is_uncertain}
 
     assert may_be - unknown == {"segments.*.budget_usd_per_day"}

@@ -68,7 +68,8 @@ VENDOR_KINDS: dict[str, tuple[str, str, Prefixes, float]] = {
 
 def rows(result: Result) -> list[Row]:
     """The rows of the table; figures that a scenario does not have are left out."""
-    known = [*(_price(result, name) for name in priced_segments(result)), *_totals(result), *training_rows(result)]
+    prices = [_price(result, name) for name in priced_segments(result)]
+    known = [*prices, *_provider_shares(result), *_totals(result), *training_rows(result)]
     waiting = _waiting(result)
     return [row for row in known if row.without > 0 or row.with_shock > 0] + ([waiting] if waiting else [])
 
@@ -84,6 +85,16 @@ def priced_segments(result: Result) -> list[str]:
 
 def _price(result: Result, segment: str) -> Row:
     return _row(result, f"price {segment}", f"price, {segment}", "USD/Mtok", PLAIN)
+
+
+def _provider_shares(result: Result) -> Iterator[Row]:
+    """Shares of the providers in each segment for which they compete."""
+    segments = [name for name, segment in result.scenario.segments.items() if segment.offers]
+    for figure in headlines(result.stacks[0].arms["shock"][-1]):
+        if figure.startswith("share "):
+            segment, provider = figure.removeprefix("share ").split("/", 1)
+            label = f"share, {provider}" if len(segments) == 1 else f"share, {segment}/{provider}"
+            yield _row(result, figure, label, "%", PLAIN, 100.0)
 
 
 def _totals(result: Result) -> Iterator[Row]:

@@ -25,6 +25,7 @@ CHANNELS = {
     "price": "price",
     "capability": "capability",
     "tokens per task": "tokens per task",
+    "providers": "switching between providers",
     "intensity": "compute spent on capability",
     "density and supply": "density and supply",
     "resource per GPU-hour": "resource per GPU-hour",

@@ -30,6 +30,7 @@ from jevons.scenario.classes import (
 from jevons.scenario.fields import Distribution, Table
 from jevons.scenario.finance_tables import Investors, Vendor
 from jevons.scenario.lesson_tables import Lesson
+from jevons.scenario.provider_tables import Choice, Offer, Provider
 from jevons.scenario.reader import check, load, loads, prerequisites, starter
 from jevons.scenario.schema import FieldRow, field_table, field_table_markdown, json_schema
 from jevons.scenario.training_tables import Jobs, Race
@@ -40,6 +41,7 @@ __all__ = [
     "Anchor",
     "Arm",
     "Autoscaler",
+    "Choice",
     "Diffusion",
     "Distribution",
     "Failures",
@@ -51,8 +53,10 @@ __all__ = [
     "LeadTime",
     "Lesson",
     "Observed",
+    "Offer",
     "Orders",
     "Pricing",
+    "Provider",
     "Race",
     "Region",
     "RegionFleet",

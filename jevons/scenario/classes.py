@@ -27,6 +27,7 @@ from jevons.scenario.fields import (
 )
 from jevons.scenario.finance_tables import Investors, Vendor
 from jevons.scenario.lesson_tables import Lesson
+from jevons.scenario.provider_tables import Choice, Offer, Provider
 from jevons.scenario.training_tables import Jobs, Race
 
 EARLIEST = dt.date(1800, 1, 1)
@@ -119,6 +120,9 @@ class Shock(Table):
     )
     region_reach: dict[str, Uncertain] = quantity(
         "1", "Share of each region's service that the shock can reach; 1 where not given.", SHARE, {}
+    )
+    provider_reach: dict[str, Uncertain] = quantity(
+        "1", "Share of each provider's service that the shock can reach; 1 where not given.", SHARE, {}
     )
 
 
@@ -304,6 +308,10 @@ class Segment(Table):
     )
     jobs: Jobs | None = text("Tariff budget: the jobs it buys; none buys GPU-hours one by one.", None)
     race: Race | None = text("Tariff budget: the rival that its spend follows.", None)
+    offers: dict[str, Offer] = text(
+        "Offers of providers that compete for it, by the provider's name in [providers].", {}
+    )
+    choice: Choice | None = text("How users choose between them.", None)
 
     @property
     def is_served(self) -> bool:
@@ -546,6 +554,7 @@ class ScenarioTables(Table):
     trend: Trend = text("Progress that goes on anyway.", Trend())
     pricing: Pricing = text("From cost to price.", Pricing())
     segments: dict[str, Segment] = text("Kinds of use, by name.")
+    providers: dict[str, Provider] = text("Providers that compete for segments, by name.", {})
     workloads: dict[str, Workload] = text("Kinds of requests, by name.", {})
     gpus: dict[str, Gpu] = text("Types of accelerator, by name.", {})
     regions: dict[str, Region] = text("Regions, by name.")

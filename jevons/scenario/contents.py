@@ -16,6 +16,9 @@ from jevons.scenario.structure import table_of
 
 AnyTable = TypeVar("AnyTable", bound=Table)
 
+#: Tables by name that leave no trace in the content where they hold nothing.
+SILENT = {"offers", "provider_reach", "providers"}
+
 
 def distributions(table: Table, prefix: str = "") -> Iterator[tuple[str, Distribution]]:
     """Every distribution inside a table, with its dotted key."""
@@ -95,7 +98,8 @@ def plain(value: Any, *, given_only: bool = False) -> Any:
     """A table as what TOML would hold: tables, lists, numbers, texts and dates, without what is not set."""
     if isinstance(value, BaseModel):
         names = [name for name in type(value).model_fields if not given_only or name in value.model_fields_set]
-        return _plain_items({name: getattr(value, name) for name in names}, given_only)
+        items = {name: getattr(value, name) for name in names}
+        return _plain_items({name: item for name, item in items.items() if item or name not in SILENT}, given_only)
     return _plain_items(value, given_only) if isinstance(value, dict) else value
 
 

@@ -12,6 +12,7 @@ from jevons.scenario.classes import Anchor, Region, ScenarioTables, Segment, Ser
 from jevons.scenario.fields import TAIL, Distribution
 from jevons.scenario.finance_rules import finance_rules
 from jevons.scenario.keys import KeyPath
+from jevons.scenario.provider_rules import provider_rules
 from jevons.scenario.training_rules import RULES as TRAINING_RULES
 from jevons.scenario.wording import Finding, shown, suggestion
 from jevons.units import HOURS_PER_DAY, MONTHS_PER_YEAR
@@ -330,6 +331,7 @@ RULES: tuple[Callable[[ScenarioTables], Iterator[Finding]], ...] = (
     _each_anchor,
     *TRAINING_RULES,
     finance_rules,
+    provider_rules,
 )
 
 

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from worlds import arms_of, budget, world
 
+from jevons.budget_race import spend_off_trend
 from jevons.errors import ScenarioError
-from jevons.race import spend_off_trend
 from jevons.scenario import Race, loads
 
 
