@@ -29,6 +29,7 @@ from jevons.efficiency import Progress, month_of, progress
 from jevons.fleet import Order
 from jevons.market import Conditions, SegmentMarket, Standing
 from jevons.months import Month, RegionMonth, SegmentMonth, Stack
+from jevons.policy import advanced, subsidised_share
 from jevons.randomness import Draws, Floats
 from jevons.region import Capacity, RegionState, RegionSupply
 from jevons.scenario import Arm, Scenario, Segment
@@ -235,14 +236,21 @@ class ArmRun:
         return demand.with_usage_of(self.held[month].segment(*place)) if month in self.held else demand
 
     def _progress(self, month: int, place: Place) -> Progress:
-        return progress(self.world.scenario, self.arm, *place, month)
+        return advanced(progress(self.world.scenario, self.arm, *place, month), self._induced(month, place[1]))
+
+    def _induced(self, month: int, region: str) -> PerWorld:
+        """Efficiency that scarcity has induced, in logs; where usage is held, as there, since it is an answer too."""
+        if month in self.held:
+            return self.held[month].region(region).log_induced_gain
+        return self.state.regions[region].log_induced_gain
 
     def _met(self, month: int, place: Place, market: SegmentMarket) -> Conditions:
-        state = self.state.regions[place[1]]
+        (segment, region), state = place, self.state.regions[place[1]]
         return Conditions(
             month=month,
             progress=self._progress(month, place),
-            rental_usd_per_gpu_hour=state.rental_usd_per_gpu_hour,
+            rental_usd_per_gpu_hour=self.world.supplies[region].paid_usd_per_gpu_hour(state, month, segment),
+            subsidised_share=subsidised_share(self.world.scenario, "price", segment, region, month),
             packing=state.packing if market.segment.is_served else 1.0,
             latency_s=self.state.latency_s.get(place, 0.0),
             log_shortage=state.log_shortage,
@@ -365,7 +373,7 @@ class ArmRun:
         self, month: int, region: str, has: Capacity, served: Served, wanted: PerWorld, granted: PerWorld
     ) -> RegionMonth:
         """Close a region's month: report it, move the rental price, order."""
-        supply = self.world.supplies[region]
+        supply, induced = self.world.supplies[region], self._induced(month, region)
         all_wanted, peak = served.wanted_gpu_hours + wanted, served.peak_h100e + wanted / HOURS_PER_DAY
         utilisation = ratio(all_wanted, HOURS_PER_DAY * has.powered_h100e, otherwise=1.0)
         moved = supply.after_month(
@@ -378,15 +386,15 @@ class ArmRun:
             peak=peak,
         )
         self.state.regions[region] = moved
-        order = self._order(month, region) if supply.orders_gpus else None
+        orders = self._order(month, region) if supply.orders_gpus else ()
         return RegionMonth(
             region=region,
             rental_usd_per_gpu_hour=has.rental_usd_per_gpu_hour,
             installed_h100e=has.installed_h100e if has.is_limited else None,
             powered_h100e=has.powered_h100e if has.is_limited else None,
             on_order_h100e=supply.on_order_h100e(self.state.regions[region]),
-            ordered_h100e=supply.order_h100e(order),
-            ordered_usd=supply.order_usd(order),
+            ordered_h100e=sum((supply.order_h100e(order) for order in orders), start=0.0),
+            ordered_usd=sum((supply.order_usd(order) for order in orders), start=0.0),
             serving_gpu_hours_per_day=served.gpu_hours,
             budget_gpu_hours_per_day=granted,
             wanted_gpu_hours_per_day=all_wanted,
@@ -396,16 +404,18 @@ class ArmRun:
             busy_gpu_hours_per_day=served.busy_gpu_hours + granted,
             lost_share=served.lost_share,
             days=served.days if self.world.keeps_days else (),
+            log_induced_gain=induced,
         )
 
-    def _order(self, month: int, region: str) -> Order | None:
-        """Order at the end of a region's month."""
+    def _order(self, month: int, region: str) -> tuple[Order, ...]:
+        """Order at the end of a region's month, as far as policy lets it."""
         supply, state = self.world.supplies[region], self.state.regions[region]
-        order = supply.order(state, month, cast(float, self.world.lead_time_luck(region, month)))
-        if order is not None:
-            self.state.regions[region] = supply.with_order(state, order)
+        wanted = supply.order(state, month, cast(float, self.world.lead_time_luck(region, month)))
+        orders = supply.let_through(wanted, month)
+        for order in orders:
+            self.state.regions[region] = supply.with_order(self.state.regions[region], order)
             self._await_delivery(region, -1)
-        return order
+        return orders
 
     def _await_delivery(self, region: str, batch: int) -> None:
         """Put the deliveries of a batch on the clock, each in the worlds it is due in, but for those after the end."""

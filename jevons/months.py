@@ -116,6 +116,8 @@ class RegionMonth:
     lost_share: PerWorld
     #: The weekday and the day of the weekend that were served; none without a serving table, or if not kept.
     days: tuple[ServedDay, ...]
+    #: Efficiency that scarcity has induced, in logs.
+    log_induced_gain: PerWorld = 0.0
 
     @property
     def gpu_hours_per_day(self) -> PerWorld:
@@ -155,6 +157,10 @@ class Month:
     def segment(self, name: str, region: str) -> SegmentMonth:
         """One of its segments in a region."""
         return next(s for s in self.segments if s.segment == name and s.region == region)
+
+    def region(self, name: str) -> RegionMonth:
+        """One of its regions."""
+        return next(r for r in self.regions if r.region == name)
 
     def consumption_per_day(self, resource: Resource) -> PerWorld:
         """Consumption of a resource each day, all regions together."""

@@ -22,6 +22,7 @@ LAYERS = (
     {"scenario"},
     {"queueing", "theory", "efficiency", "demand", "pricing"},
     {"workload", "fleet"},
+    {"policy"},
     {"serving"},
     {"months"},
     {"market", "region"},

@@ -28,6 +28,7 @@ from jevons.scenario.classes import (
     Workload,
 )
 from jevons.scenario.fields import Distribution, Table
+from jevons.scenario.policy_tables import Policy, PolicyKind
 from jevons.scenario.reader import check, load, loads, prerequisites, starter
 from jevons.scenario.schema import FieldRow, field_table, field_table_markdown, json_schema
 from jevons.scenario.whole import Scenario
@@ -46,6 +47,8 @@ __all__ = [
     "LeadTime",
     "Observed",
     "Orders",
+    "Policy",
+    "PolicyKind",
     "Pricing",
     "Region",
     "RegionFleet",

@@ -11,6 +11,7 @@ from pathlib import Path
 from jevons.scenario.classes import Anchor, Region, ScenarioTables, Segment, Serving, Tokens, Workload
 from jevons.scenario.fields import TAIL, Distribution
 from jevons.scenario.keys import KeyPath
+from jevons.scenario.policy_rules import policy_rules
 from jevons.scenario.wording import Finding, shown, suggestion
 from jevons.units import HOURS_PER_DAY, MONTHS_PER_YEAR
 
@@ -164,8 +165,8 @@ def _growth_factors(scenario: ScenarioTables) -> Iterator[tuple[KeyPath, float |
             yield ("segments", name, key), getattr(segment, key)
     for name, region in scenario.regions.items():
         if region.fleet is not None and region.fleet.orders is not None:
-            key = "allocation_growth_per_year"
-            yield ("regions", name, "fleet", "orders", key), getattr(region.fleet.orders, key)
+            for key in ("allocation_growth_per_year", "supply_growth_per_year"):
+                yield ("regions", name, "fleet", "orders", key), getattr(region.fleet.orders, key)
 
 
 def _each_workload(scenario: ScenarioTables) -> Iterator[Finding]:
@@ -326,6 +327,7 @@ RULES: tuple[Callable[[ScenarioTables], Iterator[Finding]], ...] = (
     _serving,
     _observed,
     _each_anchor,
+    policy_rules,
 )
 
 
