@@ -230,6 +230,7 @@ def order_of_month(
     peak_needs: Sequence[PerWorld],
     relative_rental: PerWorld = 1.0,
     months_further: PerWorld = 0.0,
+    allocation_factor: PerWorld = 1.0,
     largest_h100e: PerWorld = inf,
     luck: PerWorld,
 ) -> Order | None:
@@ -243,6 +244,8 @@ def order_of_month(
         Rental price over its trend: compute that is dear is worth building for, and a glut is left to age.
     months_further : array_like, shape (...), month
         Months beyond the lead time for which the region orders already, ahead of a ban.
+    allocation_factor : array_like, shape (...)
+        What the vendor allocates over the usual.
     largest_h100e : array_like, shape (...), H100e
         Most that the region may run; no order aims higher.
     luck : array_like, shape (...)
@@ -267,7 +270,7 @@ def order_of_month(
         supply_line_weight=orders.supply_line_weight,
         adjustment_per_month=orders.adjustment_per_month,
     )
-    granted = larger(smaller(wanted, allocation_h100e_per_month(orders, month)), 0.0)
+    granted = larger(smaller(wanted, allocation_factor * allocation_h100e_per_month(orders, month)), 0.0)
     due = month + lead_time_months(orders.lead_time, luck)
     return Order(type=orders.type, gpus=granted / gpus[orders.type].h100e, due_month=due)
 

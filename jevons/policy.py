@@ -101,14 +101,26 @@ def let_through(
     return (*found, wanted)
 
 
-def months_further(scenario: Scenario, region: str, month: float, type_ordered: str) -> PerWorld:
-    """Months by which a region looks further ahead, since what it orders is about to be controlled."""
-    further: PerWorld = 0.0
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rush:
+    """How a region orders ahead of a control that it sees coming."""
+
+    #: Months by which it looks further ahead, and what the vendor allocates over the usual.
+    months_further: PerWorld = 0.0
+    allocation_factor: PerWorld = 1.0
+
+
+def rush(scenario: Scenario, region: str, month: float, type_ordered: str) -> Rush:
+    """The rush for what a region orders, between the announcement of a control and the control."""
+    found = Rush()
     for control in _of(scenario, "export_control", region):
         is_near = _is_past(scenario, control.announced, month) and not _is_past(scenario, control.since, month)
         if is_near and control.type in _offered(scenario, region, month, type_ordered):
-            further = larger(further, control.stockpile_months)
-    return further
+            found = Rush(
+                months_further=larger(found.months_further, control.stockpile_months),
+                allocation_factor=found.allocation_factor * control.stockpile_allocation_factor,
+            )
+    return found
 
 
 def _offered(scenario: Scenario, region: str, month: float, type_ordered: str) -> set[str]:

@@ -24,7 +24,7 @@ from jevons.policy import (
     induced_gain,
     largest_fleet_h100e,
     let_through,
-    months_further,
+    rush,
     subsidised_share,
     without_cancelled,
 )
@@ -168,6 +168,7 @@ class RegionSupply:
         """What the region orders after a month, with its luck in the lead time; None where it never orders."""
         if state.fleet is None or self.plan is None or self.plan.orders is None:
             return None
+        ahead_of_ban = rush(self.scenario, self.name, month, self.plan.orders.type)
         return order_of_month(
             state.fleet,
             self.plan,
@@ -176,7 +177,8 @@ class RegionSupply:
             peak_needs=state.peak_needs_h100e,
             # The state is that of the month's end, and its rental price already the next month's.
             relative_rental=state.rental_usd_per_gpu_hour / rental_trend(self.scenario, self.name, month + 1),
-            months_further=months_further(self.scenario, self.name, month, self.plan.orders.type),
+            months_further=ahead_of_ban.months_further,
+            allocation_factor=ahead_of_ban.allocation_factor,
             largest_h100e=largest_fleet_h100e(self.scenario, self.name, month),
             luck=luck,
         )

@@ -37,7 +37,7 @@ from jevons.policy import (
     induced_gain,
     largest_fleet_h100e,
     let_through,
-    months_further,
+    rush,
     subsidised_share,
     without_cancelled,
 )
@@ -239,17 +239,18 @@ def test_a_region_goes_on_with_the_substitute():
 def test_buyers_look_further_ahead_between_announcement_and_control():
     stock = control(announced=dt.date(2025, 2, 1), stockpile_months=6.0)
     scenario = with_policies(world(), stock)
+    ahead = [rush(scenario, "here", month, "gpu").months_further for month in range(5)]
 
-    assert [months_further(scenario, "here", month, "gpu") for month in range(5)] == [0.0, 6.0, 6.0, 0.0, 0.0]
-    assert months_further(scenario, "here", 1, "cut") == 0.0
+    assert ahead == [0.0, 6.0, 6.0, 0.0, 0.0]
+    assert rush(scenario, "here", 1, "cut").months_further == 0.0
 
 
 def test_a_type_that_stands_in_is_stockpiled_too():
     soon = control(type="cut", since=dt.date(2025, 9, 1), announced=dt.date(2025, 6, 1), stockpile_months=5.0)
     scenario = with_policies(world(), control(substitute="cut"), soon)
 
-    assert months_further(scenario, "here", 6, "gpu") == 5.0
-    assert months_further(with_policies(world(), soon), "here", 6, "gpu") == 0.0
+    assert rush(scenario, "here", 6, "gpu").months_further == 5.0
+    assert rush(with_policies(world(), soon), "here", 6, "gpu").months_further == 0.0
 
 
 def test_stockpiling_by_hand():
@@ -283,6 +284,20 @@ def test_stockpiling_goes_as_far_as_the_allocation_allows():
     ordered = figure(baseline(growing(soon, allocation_per_month=2.0)), "ordered_h100e")
 
     assert max(ordered) == pytest.approx(2.0)
+
+
+def test_a_vendor_can_serve_the_rush_first():
+    """Thrice the allocation of 2 H100e a month, from April until August."""
+    soon = control(
+        since=dt.date(2025, 8, 1),
+        announced=dt.date(2025, 4, 1),
+        stockpile_months=60.0,
+        stockpile_allocation_factor=3.0,
+    )
+    ordered = figure(baseline(growing(soon, allocation_per_month=2.0)), "ordered_h100e")
+
+    assert ordered[3:8] == pytest.approx([6.0, 6.0, 6.0, 6.0, 0.0])
+    assert max(ordered[:3]) <= 2.0
 
 
 # Laws.
@@ -448,6 +463,14 @@ def test_a_subsidy_of_the_price_is_a_cheaper_price_to_users_and_not_to_providers
     assert later.price_usd_per_mtok == first.price_usd_per_mtok == pytest.approx(8.0)
     assert later.full_price_usd_per_mtok == pytest.approx(6.0)
     assert later.tokens_per_day / first.tokens_per_day == pytest.approx(0.75**-1.3)
+
+
+def test_users_lengthen_tasks_by_the_price_they_pay():
+    """A quarter off at an elasticity of -0.2: tasks 0.75^-0.2 as long."""
+    policy = Policy(kind="subsidy", share=0.25, since=dt.date(2025, 2, 1))
+    later = baseline(with_policies(world(segment(tokens_per_task_elasticity=-0.2)), policy))[1]
+
+    assert later.segment("chat", "here").tokens_per_task == pytest.approx(0.75**-0.2)
 
 
 def test_a_subsidy_of_compute_is_a_lower_cost_to_those_who_get_it():

@@ -22,6 +22,7 @@ FIELDS: Mapping[str, Mapping[str, bool]] = {
         "type": True,
         "announced": False,
         "stockpile_months": False,
+        "stockpile_allocation_factor": False,
         "licensed_share": False,
         "leakage": False,
         "leakage_price_factor": False,

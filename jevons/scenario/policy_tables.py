@@ -41,6 +41,12 @@ class Policy(Table):
         Range(at_least=0, at_most=120),
         0.0,
     )
+    stockpile_allocation_factor: Uncertain = quantity(
+        "1",
+        "Export control: what the vendor allocates over the usual meanwhile, serving first who can soon no longer buy.",
+        Range(at_least=0, at_most=100),
+        1.0,
+    )
     licensed_share: Uncertain = quantity(
         "1", "Export control: share of the orders of the type that is licensed.", SHARE, 0.0
     )
