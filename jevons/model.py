@@ -7,7 +7,7 @@ In short, each month:
 3. The requests of a weekday and of a day of the weekend are served on the month's fleet.
 4. Budgets (training) buy GPU-hours of what the serving leaves.
 5. Scarcity moves the rental price.
-6. The fleet orders against its forecast peak; deliveries come in when they are due.
+6. The fleet orders against its forecast peak, as far as policy lets it; deliveries come in when they are due.
 
 The arm `baseline` never has the shock; `frozen` has it, all of it taken as saving, with usage held on the
 baseline's path; `shock` has it and responds.  All three use the same random numbers.

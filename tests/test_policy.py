@@ -29,7 +29,7 @@ from worlds import (
 
 from jevons.errors import ScenarioError
 from jevons.fleet import Fleet, Order, Power
-from jevons.model import World
+from jevons.model import World, run_arms, run_stack
 from jevons.months import Month
 from jevons.policy import (
     energy_usd_per_gpu_hour,
@@ -41,7 +41,7 @@ from jevons.policy import (
     subsidised_share,
     without_cancelled,
 )
-from jevons.scenario import ARMS, Gpu, Policy, Region, Scenario
+from jevons.scenario import ARMS, Distribution, Gpu, Policy, Region, Scenario
 from jevons.stacks import of_world
 from jevons.theory import capped_price_ratio
 from jevons.units import HOURS_PER_DAY
@@ -321,6 +321,33 @@ EVERY = (
 def test_a_policy_that_does_nothing_leaves_no_trace(policy):
     """Equal to the last bit, in all arms."""
     assert identical(arms_of(growing(policy)), arms_of(growing()))
+
+
+def test_no_world_of_a_stack_notices_those_beside_it():
+    """Every instrument with inputs of each world's own, to the last bit."""
+    unknown = Distribution(dist="uniform", low=0.0, high=0.9)
+    ban = control(
+        licensed_share=unknown, leakage=unknown, announced=dt.date(2025, 2, 1), stockpile_months=unknown,
+        substitute="cut", grace=False,
+    )  # fmt: skip
+    others = (
+        Policy(kind="cap", region="here", fleet_h100e=Distribution(dist="uniform", low=5.0, high=50.0)),
+        Policy(kind="energy_price", usd_per_mwh=unknown),
+        Policy(kind="carbon_tax", usd_per_tonne=unknown, tonnes_per_mwh=0.4),
+        Policy(kind="subsidy", share=unknown),
+        Policy(kind="subsidy", share=unknown, of="rental", since=dt.date(2025, 2, 1)),
+        Policy(kind="directed_innovation", region="here", omega=unknown),
+    )
+    scenario = growing(ban, *others)
+    columns = {key: np.array([one.quantile(p) for p in (0.2, 0.7)]) for key, one in scenario.uncertain.items()}
+    both = run_stack(scenario.at(columns), [0, 0], "closed_form")
+    alone = [
+        run_arms(scenario.at({key: float(two[n]) for key, two in columns.items()}), 0, "closed_form") for n in (0, 1)
+    ]
+
+    assert len(columns) == 9
+    assert [identical(both.world(number), alone[number]) for number in (0, 1)] == [True, True]
+    assert not identical(alone[0], alone[1])
 
 
 shares = st.floats(0.0, 1.0)
