@@ -36,7 +36,8 @@ import numpy as np
 import numpy.typing as npt
 import simpy
 
-from jevons.efficiency import Progress, progress
+from jevons.efficiency import Progress
+from jevons.errors import UsageError
 from jevons.market import Conditions, SegmentMarket, Standing
 from jevons.model import ArmRun, Place, State, World, clock_at, shock_month
 from jevons.months import Month, SegmentMonth
@@ -144,6 +145,8 @@ def run_channels(
     channels : sequence of str, optional
         Channels to switch, in the stated order; the others are on.  All that the scenario has, if not given.
     """
+    if scenario.providers:
+        raise UsageError(f"{scenario.name}: substitution between providers is no channel yet: leave [providers] out")
     given = inputs or {}
     names = channels_of(scenario.at(given)) if channels is None else tuple(channels)
     sets = subsets(len(names))
@@ -203,13 +206,20 @@ class ChannelRun(ArmRun):
         """One figure in the worlds in which a channel is on, another in the rest."""
         return where(self.on.get(channel, True), on, off)
 
-    def _progress(self, month: int, place: Place) -> Progress:
-        scenario = self.world.scenario
-        spent, saved, before = (progress(scenario, arm, *place, month) for arm in ("shock", "frozen", "baseline"))
-        return Progress(
+    def _progress(self, month: int, place: Place, market: SegmentMarket) -> Progress:
+        spent, saved, before = (market.progress(arm, month) for arm in ("shock", "frozen", "baseline"))
+        mixed = Progress(
             compute_factor=self._either("capability", spent.compute_factor, saved.compute_factor),
             log_capability=self._either("capability", spent.log_capability, before.log_capability),
         )
+        return mixed.advanced(self._induced(month, place[1]))
+
+    def _induced(self, month: int, region: str) -> PerWorld:
+        """What scarcity induces is an answer to the price of compute."""
+        return self._either("compute price", super()._induced(month, region), self._induced_before(month, region))
+
+    def _induced_before(self, month: int, region: str) -> PerWorld:
+        return self.baseline_months[month].region(region).log_induced_gain
 
     def _met(self, month: int, place: Place, market: SegmentMarket) -> Conditions:
         own, off = super()._met(month, place, market), self.baseline.met[month, place]
@@ -234,8 +244,8 @@ class ChannelRun(ArmRun):
 
     def _answered(self, month: int, place: Place, market: SegmentMarket) -> Standing:
         """The standing at the cost that tasks answer to: the baseline's where the channel of the price is off."""
-        before, unshocked = self.answering.get(place), progress(self.world.scenario, "baseline", *place, month)
-        own = self._progress(month, place)
+        before, own = self.answering.get(place), self._progress(month, place, market)
+        unshocked = market.progress("baseline", month).advanced(self._induced_before(month, place[1]))
         seen = replace(own, compute_factor=self._either("price", own.compute_factor, unshocked.compute_factor))
         if before is None:
             return self._opening(place, market.opening(seen))

@@ -6,7 +6,8 @@ Section 2 of the model.  Compute intensity k is GPU-seconds for a million tokens
 from __future__ import annotations
 
 import datetime as dt
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Self
 
 from jevons.dates import months_between
 from jevons.scenario import Arm, Diffusion, Scenario, Shock
@@ -22,6 +23,10 @@ class Progress:
     compute_factor: PerWorld
     #: Capability over that of the start, in logs.
     log_capability: PerWorld
+
+    def advanced(self, log_gain: PerWorld) -> Self:
+        """Progress with an efficiency that is higher by a gain in logs."""
+        return replace(self, compute_factor=self.compute_factor * exp(-log_gain))
 
 
 def progress(

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from math import inf
 from typing import Any, cast
 
 import numpy as np
@@ -34,6 +35,8 @@ class Order:
     type: str
     gpus: PerWorld
     due_month: PerWorld
+    #: What each costs over the list price.
+    price_factor: PerWorld = 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -226,6 +229,9 @@ def order_of_month(
     month: float,
     peak_needs: Sequence[PerWorld],
     relative_rental: PerWorld = 1.0,
+    months_further: PerWorld = 0.0,
+    allocation_factor: PerWorld = 1.0,
+    largest_h100e: PerWorld = inf,
     luck: PerWorld,
 ) -> Order | None:
     """What the region orders this month, of no GPUs when it orders nothing; None from a region that never orders.
@@ -236,25 +242,59 @@ def order_of_month(
         Peak need of each month.
     relative_rental : array_like, shape (...)
         Rental price over its trend: compute that is dear is worth building for, and a glut is left to age.
+    months_further : array_like, shape (...), month
+        Months beyond the lead time for which the region orders already, ahead of a ban.
+    allocation_factor : array_like, shape (...)
+        What the vendor allocates over the usual.
+    largest_h100e : array_like, shape (...), H100e
+        Most that the region may run; no order aims higher.
     luck : array_like, shape (...)
         Uniform number, between 0 and 1, that decides the lead time.
     """
     orders = plan.orders
     if orders is None:
         return None
-    ahead = month + orders.lead_time.mean_months
-    growth = forecast_growth_per_month(peak_needs, orders, plan.growth_before_per_year)
-    answer = exp(smaller(orders.rental_response * log(relative_rental), LARGEST_LOG_RESPONSE))
+    ahead = month + orders.lead_time.mean_months + months_further
+    if orders.supply_elasticity is None:
+        growth = forecast_growth_per_month(peak_needs, orders, plan.growth_before_per_year)
+        answer = exp(smaller(orders.rental_response * log(relative_rental), LARGEST_LOG_RESPONSE))
+        target = orders.headroom * peak_needs[-1] * exp(growth * (ahead - month)) * answer
+    else:
+        opening = sum(count * gpus[name].h100e for name, count in plan.stock.items())
+        shift = log_growth_per_month(orders.supply_growth_per_year) * ahead
+        target = supplied_h100e(opening * exp(shift), relative_rental, orders.supply_elasticity)
     wanted = order_gap_h100e(
-        target=orders.headroom * peak_needs[-1] * exp(growth * (ahead - month)) * answer,
+        target=smaller(target, largest_h100e),
         stock=stock_h100e(fleet, gpus, ahead),
         on_order=on_order_h100e(fleet, gpus),
         supply_line_weight=orders.supply_line_weight,
         adjustment_per_month=orders.adjustment_per_month,
     )
-    granted = larger(smaller(wanted, allocation_h100e_per_month(orders, month)), 0.0)
+    granted = larger(smaller(wanted, allocation_factor * allocation_h100e_per_month(orders, month)), 0.0)
     due = month + lead_time_months(orders.lead_time, luck)
     return Order(type=orders.type, gpus=granted / gpus[orders.type].h100e, due_month=due)
+
+
+def supplied_h100e(at_trend: PerWorld, relative_rental: PerWorld, supply_elasticity: PerWorld) -> PerWorld:
+    r"""Fleet on a supply curve of constant elasticity, H100e.
+
+    .. math:: K = \bar K\, (w/\bar w)^{\sigma_S}
+
+    Parameters
+    ----------
+    at_trend : array_like, shape (...), H100e
+        Fleet :math:`\bar K` when the rental price is on its trend.
+    relative_rental : array_like, shape (...)
+        Rental price over its trend, :math:`w/\bar w > 0`.
+    supply_elasticity : array_like, shape (...)
+        :math:`\sigma_S \ge 0`; 0 is a fleet that does not answer.
+
+    Examples
+    --------
+    >>> float(supplied_h100e(50.0, 4.0, 0.5))
+    100.0
+    """
+    return at_trend * exp(smaller(supply_elasticity * log(relative_rental), LARGEST_LOG_RESPONSE))
 
 
 def allocation_h100e_per_month(orders: Orders, month: float) -> PerWorld:

@@ -68,6 +68,8 @@ class Conditions:
     log_shortage: PerWorld
     #: Rental prices of all regions, for providers that serve from elsewhere.
     rentals: Mapping[str, PerWorld] = field(default_factory=dict)
+    #: Share of the price that the public purse pays.
+    subsidised_share: PerWorld = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -250,7 +252,8 @@ class SegmentMarket:
         log_exogenous: PerWorld,
     ) -> Standing:
         """The standing at a price: usage has gone part of the way to what it settles at."""
-        full = self._full_price(exp(log_price), met.latency_s)
+        paid = exp(log_price) * (1.0 - met.subsidised_share)
+        full = self._full_price(paid, met.latency_s)
         start = self._start.full_price_usd_per_mtok
         trend = full if trend_full_price is None else trend_full_price
         target = log_usage_target(
@@ -267,7 +270,7 @@ class SegmentMarket:
                 price=approach(before.price, target.price, months),
                 capability=approach(before.capability, target.capability, months),
             ),
-            log_tokens_per_task=log(tokens_per_task(self.segment, exp(log_price) / self.segment.price_usd_per_mtok)),
+            log_tokens_per_task=log(tokens_per_task(self.segment, paid / self.segment.price_usd_per_mtok)),
             log_exogenous=log_exogenous,
             full_price_usd_per_mtok=full,
             unit_cost_usd_per_mtok=unit_cost,

@@ -7,7 +7,7 @@ In short, each month:
 3. The requests of a weekday and of a day of the weekend are served on the month's fleet.
 4. Budgets (training) buy GPU-hours of what the serving leaves, or gangs of GPUs for their jobs.
 5. Scarcity moves the rental price.
-6. The fleet orders against its forecast peak; deliveries come in when they are due.
+6. The fleet orders against its forecast peak, as far as policy lets it; deliveries come in when they are due.
 
 The arm `baseline` never has the shock; `frozen` has it, all of it taken as saving, with usage held on the
 baseline's path; `shock` has it and responds.  All three use the same random numbers.
@@ -26,12 +26,13 @@ import numpy as np
 import simpy
 
 from jevons.budget_race import spend_off_trend
-from jevons.efficiency import month_of
+from jevons.efficiency import Progress, month_of
 from jevons.finance.monthly import Finance, FinanceState, VendorMonth
 from jevons.fleet import Order
 from jevons.market import Conditions, SegmentMarket, Standing
 from jevons.months import Month, RegionMonth, SegmentMonth, Stack, TrainingMonth
 from jevons.placement import placed
+from jevons.policy import subsidised_share
 from jevons.providers import market_of
 from jevons.randomness import Draws, Floats
 from jevons.region import Capacity, RegionState, RegionSupply, rents_over_trend
@@ -276,7 +277,7 @@ class ArmRun:
         price = self._own_path(self.world.prices, market.name, month)
         before = self.state.standings.get(place)
         if before is None:
-            standing = market.opening(market.progress(self.arm, month), price=price)
+            standing = market.opening(self._progress(month, place, market), price=price)
         else:
             standing = market.standing(before, self._met(month, place, market), price=price)
         self.state.standings[place] = standing
@@ -286,16 +287,29 @@ class ArmRun:
             demand = demand.with_usage(own * region_share(self.world.scenario, market.segment, market.region))
         return demand.with_usage_of(self.held[month].segment(*place)) if month in self.held else demand
 
+    def _progress(self, month: int, place: Place, market: SegmentMarket) -> Progress:
+        return market.progress(self.arm, month).advanced(self._induced(month, place[1]))
+
+    def _induced(self, month: int, region: str) -> PerWorld:
+        """Efficiency that scarcity has induced, in logs; where usage is held, as there, since it is an answer too."""
+        if month in self.held:
+            return self.held[month].region(region).log_induced_gain
+        return self.state.regions[region].log_induced_gain
+
     def _met(self, month: int, place: Place, market: SegmentMarket) -> Conditions:
-        state = self.state.regions[place[1]]
+        (segment, region), state = place, self.state.regions[place[1]]
         return Conditions(
             month=month,
-            progress=market.progress(self.arm, month),
-            rental_usd_per_gpu_hour=state.rental_usd_per_gpu_hour,
+            progress=self._progress(month, place, market),
+            rental_usd_per_gpu_hour=self.world.supplies[region].paid_usd_per_gpu_hour(state, month, segment),
+            subsidised_share=subsidised_share(self.world.scenario, "price", segment, region, month),
             packing=state.packing if market.segment.is_served else 1.0,
             latency_s=self.state.latency_s.get(place, 0.0),
             log_shortage=state.log_shortage,
-            rentals={region: one.rental_usd_per_gpu_hour for region, one in self.state.regions.items()},
+            rentals={
+                name: supply.paid_usd_per_gpu_hour(self.state.regions[name], month, segment)
+                for name, supply in self.world.supplies.items()
+            },
         )
 
     def _own_path(self, paths: Paths, segment: str, month: int) -> float | None:
@@ -458,7 +472,7 @@ class ArmRun:
         training: TrainingMonth | None,
     ) -> RegionMonth:
         """Close a region's month: report it, move the rental price, order."""
-        supply = self.world.supplies[region]
+        supply, induced = self.world.supplies[region], self._induced(month, region)
         all_wanted, peak = served.wanted_gpu_hours + wanted, served.peak_h100e + wanted / HOURS_PER_DAY
         utilisation = ratio(all_wanted, HOURS_PER_DAY * has.powered_h100e, otherwise=1.0)
         moved = supply.after_month(
@@ -471,15 +485,15 @@ class ArmRun:
             peak=peak,
         )
         self.state.regions[region] = moved
-        order = self._order(month, region) if supply.orders_gpus else None
+        orders = self._order(month, region) if supply.orders_gpus else ()
         return RegionMonth(
             region=region,
             rental_usd_per_gpu_hour=has.rental_usd_per_gpu_hour,
             installed_h100e=has.installed_h100e if has.is_limited else None,
             powered_h100e=has.powered_h100e if has.is_limited else None,
             on_order_h100e=supply.on_order_h100e(self.state.regions[region]),
-            ordered_h100e=supply.order_h100e(order),
-            ordered_usd=supply.order_usd(order, self.state.regions[region].terms),
+            ordered_h100e=sum((supply.order_h100e(order) for order in orders), start=0.0),
+            ordered_usd=sum((supply.order_usd(order, self.state.regions[region].terms) for order in orders), start=0.0),
             serving_gpu_hours_per_day=served.gpu_hours,
             budget_gpu_hours_per_day=granted,
             wanted_gpu_hours_per_day=all_wanted,
@@ -490,16 +504,18 @@ class ArmRun:
             lost_share=served.lost_share,
             days=served.days if self.world.keeps_days else (),
             training=training,
+            log_induced_gain=induced,
         )
 
-    def _order(self, month: int, region: str) -> Order | None:
-        """Order at the end of a region's month."""
+    def _order(self, month: int, region: str) -> tuple[Order, ...]:
+        """Order at the end of a region's month, as far as policy lets it."""
         supply, state = self.world.supplies[region], self.state.regions[region]
-        order = supply.order(state, month, cast(float, self.world.lead_time_luck(region, month)))
-        if order is not None:
-            self.state.regions[region] = supply.with_order(state, order)
+        wanted = supply.order(state, month, cast(float, self.world.lead_time_luck(region, month)))
+        orders = supply.let_through(wanted, month)
+        for order in orders:
+            self.state.regions[region] = supply.with_order(self.state.regions[region], order)
             self._await_delivery(region, -1)
-        return order
+        return orders
 
     def _vendor_month(self, month: int, regions: Sequence[RegionMonth]) -> VendorMonth | None:
         """Close the vendor's month; None where no vendor is looked at."""

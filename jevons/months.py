@@ -157,6 +157,8 @@ class RegionMonth:
     days: tuple[ServedDay, ...]
     #: None where no budget buys jobs.
     training: TrainingMonth | None = None
+    #: Efficiency that scarcity has induced, in logs.
+    log_induced_gain: PerWorld = 0.0
 
     @property
     def gpu_hours_per_day(self) -> PerWorld:
@@ -198,6 +200,10 @@ class Month:
     def segment(self, name: str, region: str) -> SegmentMonth:
         """One of its segments in a region."""
         return next(s for s in self.segments if s.segment == name and s.region == region)
+
+    def region(self, name: str) -> RegionMonth:
+        """One of its regions."""
+        return next(r for r in self.regions if r.region == name)
 
     def consumption_per_day(self, resource: Resource) -> PerWorld:
         """Consumption of a resource each day, all regions together."""

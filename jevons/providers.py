@@ -60,6 +60,14 @@ class OffersProgress(Progress):
     is_offered: Flags
     conduct: Floats
 
+    def advanced(self, log_gain: PerWorld) -> OffersProgress:
+        """Progress with an efficiency that is higher by a gain in logs, whoever serves."""
+        return replace(
+            self,
+            compute_factor=self.compute_factor * exp(-log_gain),
+            compute_factors=self.compute_factors * np.exp(-each(log_gain)),
+        )
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reference:
@@ -308,8 +316,9 @@ class ProviderMarket(SegmentMarket):
         is_open = np.array([provider.open_weights for provider in self.providers])
         return np.asarray(np.where(is_open & _of(met).is_offered, log_prices, np.inf).min(axis=-1))
 
-    def _full_prices(self, log_prices: Floats, latency_s: PerWorld) -> Floats:
-        return np.asarray(np.exp(log_prices) + self._beside_money(latency_s))
+    def _full_prices(self, log_prices: Floats, met: Conditions) -> Floats:
+        paid = np.exp(log_prices) * (1.0 - each(met.subsidised_share))
+        return np.asarray(paid + self._beside_money(met.latency_s))
 
     def _beside_money(self, latency_s: PerWorld) -> Floats:
         """What waiting and the human part add to the price."""
@@ -367,7 +376,7 @@ class ProviderMarket(SegmentMarket):
     def _with_entrant(self, j: int, found: Reference, at_start: Reference) -> Reference:
         entry, nu = self.entries[j], self.choice.nest_similarity
         met = self._trend_conditions(entry)
-        full = self._full_prices(self._anchor(entry)[0], met.latency_s)
+        full = self._full_prices(self._anchor(entry)[0], met)
         terms = self._terms(met, at_start)
         _, average = self._chosen(full, terms)
         utilities = self._utilities(full, terms) - each(self.capability_weight * average)
@@ -463,7 +472,7 @@ class ProviderMarket(SegmentMarket):
         """The standing at some prices: usage and shares have gone part of the way to what they settle at."""
         if price is not None:
             log_prices = log_prices + each(log(price) - log(self._mean_price(before, log_prices)))
-        full, costs = self._full_prices(log_prices, met.latency_s), self._costs(met)
+        full, costs = self._full_prices(log_prices, met), self._costs(met)
         target, wanted = self._wanted(full, costs, met)
         used = self._switched(before, wanted, met)
         mean_price = plain(total(used * np.exp(log_prices))) if price is None else price

@@ -22,9 +22,18 @@ from jevons.fleet import (
     stock_h100e,
 )
 from jevons.months import RegionMonth
+from jevons.policy import (
+    energy_usd_per_gpu_hour,
+    induced_gain,
+    largest_fleet_h100e,
+    let_through,
+    rush,
+    subsidised_share,
+    without_cancelled,
+)
 from jevons.pricing import next_rental_usd_per_gpu_hour, rental_trend
 from jevons.scenario import Scenario
-from jevons.stacks import PerWorld, every, larger, log, ratio
+from jevons.stacks import PerWorld, every, larger, log, ratio, smaller
 from jevons.units import HOURS_PER_DAY
 
 
@@ -42,6 +51,8 @@ class RegionState:
     peak_needs_h100e: tuple[PerWorld, ...] = ()
     #: What it meets when it orders, as vendor and lenders left it in the month before.
     terms: Terms = USUAL_TERMS
+    #: Efficiency that scarcity has induced so far, in logs.
+    log_induced_gain: PerWorld = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,14 +102,26 @@ class RegionSupply:
             installed_h100e=inf if state.fleet is None else stock_h100e(state.fleet, self.gpus, month),
             powered_h100e=self.available_h100e(state, month),
             power=self.power(state, month),
-            rental_usd_per_gpu_hour=state.rental_usd_per_gpu_hour,
+            rental_usd_per_gpu_hour=self.asked_usd_per_gpu_hour(state, month),
         )
 
+    def asked_usd_per_gpu_hour(self, state: RegionState, month: int) -> PerWorld:
+        """Rental price with what policy adds to the running cost."""
+        power = self.power(state, month)
+        return state.rental_usd_per_gpu_hour + energy_usd_per_gpu_hour(self.scenario, self.name, month, power)
+
+    def paid_usd_per_gpu_hour(self, state: RegionState, month: int, segment: str) -> PerWorld:
+        """What those who serve a segment pay of it, the public purse the rest."""
+        subsidised = subsidised_share(self.scenario, "rental", segment, self.name, month)
+        return self.asked_usd_per_gpu_hour(state, month) * (1.0 - subsidised)
+
     def available_h100e(self, state: RegionState, month: int) -> PerWorld:
-        """GPUs that are installed and powered; inf where the region has no fleet."""
+        """GPUs that are installed and powered, and may run; inf where the region has no fleet."""
         if state.fleet is None or self.plan is None:
             return inf
-        return stock_h100e(state.fleet, self.gpus, month) * powered_share(state.fleet, self.plan, self.gpus, month)
+        powered = powered_share(state.fleet, self.plan, self.gpus, month)
+        most = largest_fleet_h100e(self.scenario, self.name, month)
+        return smaller(stock_h100e(state.fleet, self.gpus, month) * powered, most)
 
     def power(self, state: RegionState, month: int) -> Power:
         """Power for each H100-equivalent; none where no fleet says what a GPU draws."""
@@ -122,12 +145,24 @@ class RegionSupply:
         peak: PerWorld,
     ) -> RegionState:
         """The state that the next month finds: what was packed, what was short, where the rental price moves."""
+        log_shortage = log(larger(ratio(wanted, allocated, otherwise=1.0), 1.0))
+        rental = self._next_rental(state, month, utilisation)
+        fleet = state.fleet
         return replace(
             state,
             packing=packing,
-            log_shortage=log(larger(ratio(wanted, allocated, otherwise=1.0), 1.0)),
+            log_shortage=log_shortage,
             peak_needs_h100e=(*state.peak_needs_h100e, peak),
-            rental_usd_per_gpu_hour=self._next_rental(state, month, utilisation),
+            rental_usd_per_gpu_hour=rental,
+            fleet=None if fleet is None else without_cancelled(self.scenario, self.name, month, fleet),
+            log_induced_gain=induced_gain(
+                self.scenario,
+                self.name,
+                month,
+                state.log_induced_gain,
+                relative_rental=rental / rental_trend(self.scenario, self.name, month + 1),
+                log_shortage=log_shortage,
+            ),
         )
 
     def _next_rental(self, state: RegionState, month: int, utilisation: PerWorld) -> PerWorld:
@@ -146,10 +181,11 @@ class RegionSupply:
         What compute is worth building for is its rental price over what a GPU costs, and it is built as far as
         there is money: the state's terms.
         """
-        if state.fleet is None or self.plan is None:
+        if state.fleet is None or self.plan is None or self.plan.orders is None:
             return None
         # The state is that of the month's end, and its rental price already the next month's.
         relative_rental = state.rental_usd_per_gpu_hour / rental_trend(self.scenario, self.name, month + 1)
+        ahead_of_ban = rush(self.scenario, self.name, month, self.plan.orders.type)
         order = order_of_month(
             state.fleet,
             self.plan,
@@ -157,9 +193,16 @@ class RegionSupply:
             month=month,
             peak_needs=state.peak_needs_h100e,
             relative_rental=relative_rental / state.terms.relative_gpu_price,
+            months_further=ahead_of_ban.months_further,
+            allocation_factor=ahead_of_ban.allocation_factor,
+            largest_h100e=largest_fleet_h100e(self.scenario, self.name, month),
             luck=luck,
         )
         return None if order is None else replace(order, gpus=order.gpus * state.terms.funding)
+
+    def let_through(self, order: Order | None, month: int) -> tuple[Order, ...]:
+        """What export controls leave of an order, and what is ordered instead."""
+        return () if order is None else let_through(self.scenario, self.name, month, order, self.gpus)
 
     def with_order(self, state: RegionState, order: Order) -> RegionState:
         """The state with one order more on its way."""
@@ -173,7 +216,10 @@ class RegionSupply:
 
     def order_usd(self, order: Order | None, terms: Terms = USUAL_TERMS) -> PerWorld:
         """What an order costs at the purchase price."""
-        return 0.0 if order is None else order.gpus * self.gpus[order.type].price_usd * terms.relative_gpu_price
+        if order is None:
+            return 0.0
+        price_usd = self.gpus[order.type].price_usd * terms.relative_gpu_price
+        return order.gpus * price_usd * order.price_factor
 
     def order_h100e(self, order: Order | None) -> PerWorld:
         """Size of an order."""

@@ -24,6 +24,7 @@ LAYERS = (
     {"capability_race"},
     {"workload", "fleet"},
     {"finance"},
+    {"policy"},
     {"serving"},
     {"months"},
     {"market", "region"},

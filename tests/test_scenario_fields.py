@@ -56,6 +56,7 @@ TABLES: dict[str, Any] = {
             },
         }
     },
+    "policies": {"help": {"kind": "subsidy", "share": 0.2}},
     "serving": {
         "step": {"base_s": 0.02, "per_sequence_s": 25e-6},
         "target_batch": 250.0,
@@ -87,6 +88,7 @@ NAMES = {
     "gpus": "h100",
     "regions": "us",
     "stock": "h100",
+    "policies": "help",
     "anchors": "p",
     "sources": "run.months",
 }

@@ -2,8 +2,8 @@
 
 Tables stand between ``<!-- table: NAME -->`` and ``<!-- end -->``; what a run prints between
 ``<!-- run: NAME -->`` and ``<!-- end -->``, taken from ``out/NAME/summary.txt`` beside the file where that exists;
-``<!-- waterfall: NAME -->`` likewise, from ``out/NAME/waterfall.txt``; and between ``<!-- gallery -->`` and ``<!-- end -->``
-the table ``out/gallery.md``, which `jevons gallery` writes.
+``<!-- waterfall: NAME -->`` likewise, from ``out/NAME/waterfall.txt``; between ``<!-- gallery -->`` and
+``<!-- end -->`` the table ``out/gallery.md``, which `jevons gallery` writes.
 """
 
 from __future__ import annotations

@@ -30,6 +30,7 @@ from jevons.scenario.classes import (
 from jevons.scenario.fields import Distribution, Table
 from jevons.scenario.finance_tables import Investors, Vendor
 from jevons.scenario.lesson_tables import Lesson
+from jevons.scenario.policy_tables import Policy, PolicyKind
 from jevons.scenario.provider_tables import Choice, Offer, Provider
 from jevons.scenario.reader import check, load, loads, prerequisites, starter
 from jevons.scenario.schema import FieldRow, field_table, field_table_markdown, json_schema
@@ -55,6 +56,8 @@ __all__ = [
     "Observed",
     "Offer",
     "Orders",
+    "Policy",
+    "PolicyKind",
     "Pricing",
     "Provider",
     "Race",

@@ -12,7 +12,9 @@ from pydantic import Field
 
 from jevons.scenario.contents import distributions, numbers, plain
 from jevons.scenario.fields import (
+    EARLIEST,
     FACTOR,
+    LATEST,
     NEGATIVE,
     NOT_NEGATIVE,
     POSITIVE,
@@ -27,11 +29,9 @@ from jevons.scenario.fields import (
 )
 from jevons.scenario.finance_tables import Investors, Vendor
 from jevons.scenario.lesson_tables import Lesson
+from jevons.scenario.policy_tables import Policy
 from jevons.scenario.provider_tables import Choice, Offer, Provider
 from jevons.scenario.training_tables import Jobs, Race
-
-EARLIEST = dt.date(1800, 1, 1)
-LATEST = dt.date(2200, 1, 1)
 
 Tariff = Literal["metered", "flat", "free", "budget"]
 Form = Literal["isoelastic", "hill", "lognormal", "linear", "exponential", "derived", "budget"]
@@ -399,6 +399,16 @@ class Orders(Table):
         Range(at_least=0, at_most=20),
         0.0,
     )
+    supply_elasticity: Uncertain | None = quantity(
+        "1",
+        "Rise of the fleet, in logs, for each log of the rental price over its trend (sigma_S): the fleet aimed at is "
+        "that of the start moved along this supply curve, and not the forecast need. Not given: it follows need.",
+        Range(at_least=0, at_most=100),
+        None,
+    )
+    supply_growth_per_year: Uncertain = quantity(
+        "1/year", "With supply_elasticity: factor by which the supply curve moves out each year.", FACTOR, 1.0
+    )
     allocation_per_month: Uncertain | None = quantity(
         "H100e/month",
         "What the vendor allocates at the start (foundry, packaging); no limit if not given.",
@@ -558,6 +568,7 @@ class ScenarioTables(Table):
     workloads: dict[str, Workload] = text("Kinds of requests, by name.", {})
     gpus: dict[str, Gpu] = text("Types of accelerator, by name.", {})
     regions: dict[str, Region] = text("Regions, by name.")
+    policies: dict[str, Policy] = text("Instruments of public policy, by name; the same in all arms.", {})
     serving: Serving | None = text("How nodes serve requests; none: need is compute alone, without queues.", None)
     vendor: Vendor | None = text("The GPU vendor and what it is worth; none: GPUs cost what they cost.", None)
     investors: Investors | None = text("Who holds the sector on credit; none: value falls on nobody.", None)

@@ -6,6 +6,7 @@ the manual's table of fields are all made from that declaration.
 
 from __future__ import annotations
 
+import datetime as dt
 import math
 from dataclasses import dataclass
 from statistics import NormalDist
@@ -26,6 +27,9 @@ from pydantic import (
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticCustomError, PydanticUndefined, core_schema
 
+#: No date of a scenario is earlier, or later.
+EARLIEST = dt.date(1800, 1, 1)
+LATEST = dt.date(2200, 1, 1)
 #: No quantity of this field is larger; what is, would overflow somewhere inside.
 LARGEST = 1e18
 #: No whole number, seeds included, is larger.

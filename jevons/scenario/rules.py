@@ -12,6 +12,7 @@ from jevons.scenario.classes import Anchor, Region, ScenarioTables, Segment, Ser
 from jevons.scenario.fields import TAIL, Distribution
 from jevons.scenario.finance_rules import finance_rules
 from jevons.scenario.keys import KeyPath
+from jevons.scenario.policy_rules import policy_rules
 from jevons.scenario.provider_rules import provider_rules
 from jevons.scenario.training_rules import RULES as TRAINING_RULES
 from jevons.scenario.wording import Finding, shown, suggestion
@@ -167,8 +168,8 @@ def _growth_factors(scenario: ScenarioTables) -> Iterator[tuple[KeyPath, float |
             yield ("segments", name, key), getattr(segment, key)
     for name, region in scenario.regions.items():
         if region.fleet is not None and region.fleet.orders is not None:
-            key = "allocation_growth_per_year"
-            yield ("regions", name, "fleet", "orders", key), getattr(region.fleet.orders, key)
+            for key in ("allocation_growth_per_year", "supply_growth_per_year"):
+                yield ("regions", name, "fleet", "orders", key), getattr(region.fleet.orders, key)
 
 
 def _each_workload(scenario: ScenarioTables) -> Iterator[Finding]:
@@ -332,6 +333,7 @@ RULES: tuple[Callable[[ScenarioTables], Iterator[Finding]], ...] = (
     *TRAINING_RULES,
     finance_rules,
     provider_rules,
+    policy_rules,
 )
 
 
