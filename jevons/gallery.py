@@ -93,32 +93,28 @@ def gallery(scenarios: Mapping[Path, Scenario], load: Callable[[Path], Scenario]
     UsageError
         If a scenario is one of a day, or a lesson names a figure that there is not.
     """
-    first: dict[Path, Scenario] = {}
-    taught: dict[Path, Scenario] = {}
-    for path, scenario in scenarios.items():
+    shown = {path.resolve(): scenario for path, scenario in scenarios.items()}
+    for path, scenario in shown.items():
         if scenario.kind != "market":
             raise UsageError(f"{path}: a served day teaches nothing about the market")
-        if scenario.lesson is None:
-            first[path.resolve()] = scenario
-        else:
-            taught[path] = scenario
-    for path, scenario in taught.items():
-        base = base_of(path, scenario)
-        first[base] = first.get(base) or load(base)
-    results = {path: simulate(scenario) for path, scenario in first.items()}
-    exhibits = [Exhibit(result=result, lesson=None, findings=()) for result in results.values()]
-    for path, scenario in taught.items():
-        result = simulate(scenario)
-        assert scenario.lesson is not None, "one without a lesson stands for itself"
-        found = tuple(findings(side(results[base_of(path, scenario)]), side(result), scenario.lesson))
-        exhibits.append(Exhibit(result=result, lesson=scenario.lesson, findings=found))
-    return Gallery(exhibits=tuple(exhibits))
+    bases = {path: base_of(path, scenario.lesson) for path, scenario in shown.items() if scenario.lesson is not None}
+    all_of_them = {**{base: shown.get(base) or load(base) for base in bases.values()}, **shown}
+    results = {path: simulate(scenario) for path, scenario in all_of_them.items()}
+    first = [path for path in results if path not in bases]
+    return Gallery(exhibits=tuple(_exhibit(path, bases.get(path), results) for path in [*first, *bases]))
 
 
-def base_of(path: Path, scenario: Scenario) -> Path:
+def _exhibit(path: Path, base: Path | None, results: Mapping[Path, Result]) -> Exhibit:
+    lesson = None if base is None else results[path].scenario.lesson
+    if base is None or lesson is None:
+        return Exhibit(result=results[path], lesson=None, findings=())
+    found = findings(side(results[base]), side(results[path]), lesson)
+    return Exhibit(result=results[path], lesson=lesson, findings=tuple(found))
+
+
+def base_of(path: Path, lesson: Lesson) -> Path:
     """The file of the scenario that one is compared with."""
-    assert scenario.lesson is not None, "one without a lesson is compared with nothing"
-    return (path.parent / scenario.lesson.than).resolve()
+    return (path.parent / lesson.than).resolve()
 
 
 def findings(first: Side, other: Side, lesson: Lesson) -> Iterator[Finding]:
@@ -131,7 +127,7 @@ def findings(first: Side, other: Side, lesson: Lesson) -> Iterator[Finding]:
     """
     sides = [figures(one) for one in (first, other)]
     combine = unpaired_difference if why_unpaired(first, other) else paired_difference
-    for name, expected in lesson.expected.items():
+    for name, expected in lesson.claims.items():
         known = [name for name in sides[0] if name in sides[1]]
         if name not in known:
             raise UsageError(

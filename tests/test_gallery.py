@@ -10,14 +10,14 @@ from click.testing import CliRunner
 
 import jevons
 from jevons.cli import main
-from jevons.errors import UsageError
+from jevons.errors import ScenarioError, UsageError
 from jevons.gallery import SAME, Finding, Gallery, gallery
 from jevons.report.data import to_json
 from jevons.report.gallery import gallery_data, gallery_markdown, gallery_table
 from jevons.report.manual import with_gallery
 from jevons.report.text import COLUMNS
 from jevons.results import Estimate
-from jevons.scenario import Lesson, Scenario, load
+from jevons.scenario import Scenario, load
 
 ROOT = Path(__file__).parents[1]
 MARKET = Path(__file__).parent / "golden" / "market.toml"
@@ -48,7 +48,7 @@ def market(**changes: object) -> Scenario:
 
 def shown(expected: dict[str, str], **changes: object) -> Gallery:
     """The gallery of the small market and of one with other numbers, which claims something of it."""
-    claim = {"than": "first.toml", "teaches": "What numbers do.", "expected": expected}
+    claim = {"than": "first.toml", "teaches": "What numbers do.", "expected": [f"{f} {w}" for f, w in expected.items()]}
     other = market(name="other", lesson=claim, **changes)
     return gallery(
         {Path("other.toml"): other}, lambda _: market(), lambda one: jevons.simulate(one, engine="closed_form")
@@ -94,7 +94,7 @@ def test_a_day_teaches_nothing_about_the_market():
 
 
 def test_what_is_compared_with_is_simulated_once_and_stands_first():
-    claim = {"than": "market.toml", "teaches": "Nothing.", "expected": {"rebound": "same"}}
+    claim = {"than": "market.toml", "teaches": "Nothing.", "expected": ["rebound same"]}
     scenarios = {
         MARKET.parent / "one.toml": market(name="one", lesson=claim),
         MARKET: market(),
@@ -135,7 +135,7 @@ def written(tmp_path: Path, expected: str) -> Path:
     path = tmp_path / "own.toml"
     path.write_text(
         f'extends = "{MARKET}"\nname = "own"\n[lesson]\nthan = "{MARKET}"\nteaches = "x"\n'
-        f'expected = {{ rebound = "{expected}" }}\n[segments.agents]\nprice_elasticity = -1.7\n'
+        f'expected = ["rebound {expected}"]\n[segments.agents]\nprice_elasticity = -1.7\n'
     )
     return path
 
@@ -177,5 +177,7 @@ def test_the_readme_shows_every_scenario_of_the_gallery():
     assert [path.stem for path in TAUGHT if f"| `{path.stem}` |" not in table] == []
 
 
-def test_a_lesson_without_a_figure_is_no_lesson():
-    assert Lesson.model_fields["expected"].is_required()
+@pytest.mark.parametrize("claim", ["rebound", "rebound more", "higher", ""])
+def test_a_claim_that_names_no_figure_or_no_way_is_refused(claim):
+    with pytest.raises(ScenarioError, match=r"lesson\.expected: must each be a figure and one of higher, lower, same"):
+        market(lesson={"than": "x.toml", "teaches": "x", "expected": [claim]})

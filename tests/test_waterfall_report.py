@@ -14,8 +14,8 @@ from click.testing import CliRunner, Result
 import jevons
 from jevons.attribution import VIEWS, WINDOWS, Waterfall
 from jevons.cli import main
-from jevons.report.figures import GAIN, LOSS
 from jevons.report.manual import with_runs
+from jevons.report.page import GAIN, LOSS
 from jevons.report.text import COLUMNS
 from jevons.report.waterfall_figure import VIEW_TITLES, bars, waterfall_files
 from jevons.report.waterfall_text import CSV_COLUMNS, order_sentence, waterfall_csv, waterfall_json, waterfall_table

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 from jevons.scenario.fields import Table, text
 
-#: Which way a figure of a scenario lies from that of the one it is compared with.
-Side = Literal["higher", "lower", "same"]
+#: Which way a figure of a scenario may lie from that of the one it is compared with.
+WAYS = ("higher", "lower", "same")
 
 
 class Lesson(Table):
@@ -15,7 +13,12 @@ class Lesson(Table):
 
     than: str = text("Scenario it is compared with; relative to the file that names it.")
     teaches: str = text("What it teaches, in a sentence or two.")
-    expected: dict[str, Side] = text(
-        "Figures by which it shows: `rebound`, `change` (of the resource, with the shock against without), or any that "
-        "`jevons compare` prints, at the horizon with the shock."
+    expected: list[str] = text(
+        "By what it shows: a figure and whether it is `higher`, `lower` or the `same`. A figure is `rebound`, `change` (of "
+        "the resource, with the shock against without), or any that `jevons compare` prints, at the horizon with the shock."
     )
+
+    @property
+    def claims(self) -> dict[str, str]:
+        """Which way each figure is to lie."""
+        return {figure: way for figure, _, way in (claim.rpartition(" ") for claim in self.expected)}

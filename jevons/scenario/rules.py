@@ -12,6 +12,7 @@ from jevons.scenario.classes import Anchor, Region, ScenarioTables, Segment, Ser
 from jevons.scenario.fields import TAIL, Distribution
 from jevons.scenario.finance_rules import finance_rules
 from jevons.scenario.keys import KeyPath
+from jevons.scenario.lesson_rules import lesson_rules
 from jevons.scenario.policy_rules import policy_rules
 from jevons.scenario.provider_rules import provider_rules
 from jevons.scenario.training_rules import RULES as TRAINING_RULES
@@ -334,6 +335,7 @@ RULES: tuple[Callable[[ScenarioTables], Iterator[Finding]], ...] = (
     finance_rules,
     provider_rules,
     policy_rules,
+    lesson_rules,
 )
 
 
