@@ -265,6 +265,16 @@ def test_an_entrant_marks_up_from_the_price_it_enters_at():
     assert chosen == pytest.approx((used_by_a + 0.5 * used_by_a * 0.4 / 0.6) / 0.25)
 
 
+def test_an_entrant_begins_at_its_list_price_whatever_went_before():
+    """Costs fell 7-fold in March; b comes in May at 3 USD and passes on a part 1 - e^-(1/5) in its first month."""
+    offers = {"a": {"share": 1.0}, "b": {"share": 0.4, "price_usd_per_mtok": 3.0}}
+    scenario = rivals(
+        market(months=5, pricing=Pricing(adjustment_months=5.0)), offers, b={"since": dt.date(2025, 5, 1)}
+    )
+
+    assert of(scenario)["b"]["price"] == pytest.approx(3.0 * 7.0 ** -(1 - exp(-0.2)))
+
+
 def test_an_entrant_with_less_capability_takes_none_from_the_others():
     """Usage rises by it: one more to choose from; capability, in the users' mean, stays."""
     offers = {"a": {"share": 1.0}, "b": {"share": 0.2}}
@@ -316,6 +326,18 @@ def test_who_is_more_capable_gains_share():
 
     assert end["a"]["capability"] == pytest.approx(2.0**0.25)
     assert log(end["a"]["share"] / end["b"]["share"] / (7 / 3)) == pytest.approx(0.8 / 0.75 * log(2.0) / 4)
+
+
+def test_what_capability_adds_is_the_mean_and_what_sets_providers_apart_by_hand():
+    """a alone gains x: psi times the users' mean, and the logit's inside share at what is left beside the mean."""
+    scenario = rivals(market(gain=1.0), TWO, a={"capability_gain_per_year": 50.0})
+    chat = arms_of(scenario)["baseline"][3].segment("chat", "here")
+    beta, x = 0.8 / 0.75, log(50.0) / 4
+    mean = x * 0.7 * exp(beta * x) / (0.7 * exp(beta * x) + 0.3)
+    odds = 0.25 / 0.75 * (0.7 * exp(beta * (x - mean)) + 0.3 * exp(-beta * mean))
+
+    assert chat.price_response == pytest.approx(1.0)
+    assert chat.capability_response == pytest.approx(exp(0.8 * mean) * odds / (1 + odds) / 0.25)
 
 
 def test_distillation_keeps_the_follower_in_the_market():

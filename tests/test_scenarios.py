@@ -89,3 +89,31 @@ def test_the_shock_of_january_shows_in_february(deepseek, result):
 def test_nothing_is_turned_away_in_the_baseline(result):
     """The fleet of the start is large enough for the need it is scaled to."""
     assert max(r.lost_share for m in result.replications[0]["baseline"] for r in m.regions) < 0.01
+
+
+def test_providers_of_constant_ratios_leave_the_baseline_where_it_is(result):
+    """Before the entrant comes, late in the baseline of a pull-forward, those there grow alike: as one for all."""
+    scenario = load(SCENARIOS / "distillation.toml")
+    shared = Result(scenario=scenario, engine="closed_form", stacks=(stack_of(scenario),))
+
+    assert shared.consumption["baseline"] == pytest.approx(result.consumption["baseline"], rel=1e-6)
+    assert shared.consumption["shock"][:, -1] != pytest.approx(result.consumption["shock"][:, -1], rel=1e-3)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "low", "high"),
+    [
+        ("distillation", 0.6, 0.7),
+        ("distillation-countermeasure", 0.6, 0.7),
+        ("price-war", 1.0, 1.2),
+        ("sputnik", 0.9, 1.1),
+        ("capability-race", 0.65, 0.8),
+    ],
+)
+def test_the_race_says_what_its_descriptions_say(name, low, high):
+    """Rebound with every input at its centre; of what a description tells of the draws it is near."""
+    scenario = load(SCENARIOS / f"{name}.toml")
+    result = Result(scenario=scenario, engine="closed_form", stacks=(stack_of(scenario, 2),))
+
+    assert low < result.rebound.mean < high
