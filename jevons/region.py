@@ -31,7 +31,7 @@ from jevons.policy import (
     subsidised_share,
     without_cancelled,
 )
-from jevons.pricing import next_rental_usd_per_gpu_hour, rental_trend
+from jevons.pricing import LARGEST_RENTAL, next_rental_usd_per_gpu_hour, rental_trend
 from jevons.scenario import Scenario
 from jevons.stacks import PerWorld, every, larger, log, ratio, smaller
 from jevons.units import HOURS_PER_DAY
@@ -106,9 +106,9 @@ class RegionSupply:
         )
 
     def asked_usd_per_gpu_hour(self, state: RegionState, month: int) -> PerWorld:
-        """Rental price with what policy adds to the running cost."""
-        power = self.power(state, month)
-        return state.rental_usd_per_gpu_hour + energy_usd_per_gpu_hour(self.scenario, self.name, month, power)
+        """Rental price with what policy adds to the running cost, never below what a rental price may be."""
+        added = energy_usd_per_gpu_hour(self.scenario, self.name, month, self.power(state, month))
+        return larger(state.rental_usd_per_gpu_hour + added, 1.0 / LARGEST_RENTAL)
 
     def paid_usd_per_gpu_hour(self, state: RegionState, month: int, segment: str) -> PerWorld:
         """What those who serve a segment pay of it, the public purse the rest."""

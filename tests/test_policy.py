@@ -452,6 +452,14 @@ def test_dear_energy_raises_cost_and_price_from_its_first_day():
     assert price == pytest.approx([8.0, 8.0 * 1.14, 8.0 * 1.14, 8.0 * 1.14])
 
 
+def test_energy_that_is_paid_for_using_it_makes_compute_free_and_no_more():
+    gift = Policy(kind="energy_price", usd_per_mwh=-9000.0, since=dt.date(2025, 2, 1))
+    months = baseline(with_policies(world(budget(), regions={"here": region(fleet(40.0))}), gift))
+
+    assert figure(months, "rental_usd_per_gpu_hour") == pytest.approx([2.5, 0.0, 0.0, 0.0], abs=1e-9)
+    assert all(np.isfinite(figure(months, "gpu_hours_per_day")))
+
+
 def test_demand_and_supply_share_an_energy_tax():
     """At rest K (w/w0)^sigma meets C ((w + tau)/w0)^-a, w being what the owners keep."""
     a, sigma, need = 1.3, 0.5, need_of()

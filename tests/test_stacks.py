@@ -31,6 +31,7 @@ from jevons.scenario import (
     Jobs,
     LeadTime,
     Offer,
+    Policy,
     Pricing,
     Provider,
     Race,
@@ -258,6 +259,43 @@ UNKNOWN["providers"] = RIVALS.model_copy(
     update={
         "providers": PROVIDERS,
         "shock": RIVALS.shock.model_copy(update={"provider_reach": {"lab": around(0.8)}}),
+BAN = Policy(
+    kind="export_control",
+    region="here",
+    type="gpu",
+    announced=dt.date(2025, 2, 1),
+    since=dt.date(2025, 4, 1),
+    stockpile_months=around(4.0),
+    stockpile_allocation_factor=around(2.0),
+    licensed_share=around(0.3),
+    leakage=around(0.2),
+    leakage_price_factor=around(1.5),
+    substitute="cut",
+    substitute_share=around(0.8),
+    grace=False,
+)
+POLICIES = {
+    "ban": BAN,
+    "cap": Policy(kind="cap", region="there", fleet_h100e=around(9.0), fleet_growth_per_year=around(1.5)),
+    "energy": Policy(kind="energy_price", usd_per_mwh=around(120.0)),
+    "carbon": Policy(kind="carbon_tax", usd_per_tonne=around(90.0), tonnes_per_mwh=around(0.4)),
+    "help": Policy(kind="subsidy", share=around(0.2), of="rental"),
+    "own_way": Policy(kind="directed_innovation", region="here", omega=around(0.4), adjustment_months=around(5.0)),
+}
+CURVE = orders(supply_elasticity=around(0.7), supply_growth_per_year=around(1.8))
+GOVERNED = unknown_world(
+    unknown_segment(),
+    unknown_segment(),
+    diffusion=LOGISTIC,
+    regions={
+        "here": region(fleet(6.0, growth_before_per_year=around(2.0), orders=CURVE), scarcity_speed_per_month=0.3),
+        "there": region(fleet(9.0, growth_before_per_year=around(1.5))),
+    },
+)
+UNKNOWN["policies and a supply curve"] = GOVERNED.model_copy(
+    update={
+        "policies": POLICIES,
+        "gpus": {**GOVERNED.gpus, "cut": GOVERNED.gpus["gpu"].model_copy(update={"h100e": 0.4})},
     }
 )
 
@@ -281,6 +319,8 @@ def test_the_unknown_worlds_leave_out_no_uncertain_input():
     """Every field that may be a distribution is one in some of them."""
     names = re.compile(r"\.(chat|here|there|lab|old)\b")
     unknown = {names.sub(".*", key) for one in UNKNOWN.values() for key in one.uncertain}
+    keys = {key.replace(".chat", ".*").replace(".here", ".*") for one in UNKNOWN.values() for key in one.uncertain}
+    unknown = {re.sub(r"^policies\.\w+", "policies.*", key) for key in keys}
     may_be = {row.key for row in field_table() if row.is_uncertain}
 
     assert may_be - unknown == {"segments.*.budget_usd_per_day"}
