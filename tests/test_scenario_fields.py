@@ -37,8 +37,23 @@ TABLES: dict[str, Any] = {
             "region_share": {"us": 1.0},
             "offers": {"lab": {"share": 1.0}},
             "choice": {"nest_similarity": 0.3},
-        }
+        },
+        "train": {
+            "tariff": "budget",
+            "form": "budget",
+            "budget_usd_per_day": 2e5,
+            "region_share": {"us": 1.0},
+            "jobs": {"gpus": [512.0], "hours": [300.0]},
+            "race": {"follows": "rival", "response": 0.3},
+        },
+        "rival": {
+            "tariff": "budget",
+            "form": "budget",
+            "budget_usd_per_day": 3e5,
+            "region_share": {"us": 1.0},
+        },
     },
+    "lesson": {"than": "other.toml", "teaches": "what it does", "expected": ["rebound higher"]},
     "providers": {"lab": {"capability": 1.1}},
     "workloads": {
         "talk": {
@@ -93,11 +108,15 @@ NAMES = {
     "sources": "run.months",
 }
 
+#: Tables that only a budget has.
+OF_BUDGETS = ("segments.*.jobs", "segments.*.race")
+
 
 def path_in_scenario(row: FieldRow) -> tuple[str, ...]:
+    names = NAMES | {"segments": "train"} if row.key.startswith(OF_BUDGETS) else NAMES
     path: list[str] = []
     for part in row.key.split("."):
-        path.append(NAMES[path[-1]] if part == "*" else part)
+        path.append(names[path[-1]] if part == "*" else part)
     return tuple(path)
 
 

@@ -14,8 +14,8 @@ class Lesson(Table):
     than: str = text("Scenario it is compared with; relative to the file that names it.")
     teaches: str = text("What it teaches, in a sentence or two.")
     expected: list[str] = text(
-        "By what it shows: a figure and whether it is `higher`, `lower` or the `same`. A figure is `rebound`, `change` (of "
-        "the resource, with the shock against without), or any that `jevons compare` prints, at the horizon with the shock."
+        "By what it shows: figures, each with `higher`, `lower` or `same`. A figure is `rebound`, `change` (of the "
+        "resource, with the shock against without), or any that `jevons compare` prints, at the horizon with the shock."
     )
 
     @property
