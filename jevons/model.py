@@ -223,6 +223,8 @@ class ArmRun:
     ) -> None:
         self.world, self.arm, self.state, self.clock, self.held = world, arm, state, clock, held
         self.record: list[Month] = []
+        #: Types and cost of the month's orders.
+        self.ordered_usd: list[tuple[str, PerWorld]] = []
 
     def through(self, first: int, last: int) -> list[Month]:
         """The record after the months `first` to `last - 1`."""
@@ -256,6 +258,7 @@ class ArmRun:
             training = None if trained is None else trained.month
             regions.append(self._settle(month, region, capacity, served, sum(wanted.values()), got, training))
         vendor = self._vendor_month(month, regions)
+        self.ordered_usd = []
         self.record.append(Month(month=month, segments=tuple(demands.values()), regions=tuple(regions), vendor=vendor))
 
     def _markets_in(self, month: int) -> list[tuple[Place, SegmentMarket]]:
@@ -306,11 +309,16 @@ class ArmRun:
             packing=state.packing if market.segment.is_served else 1.0,
             latency_s=self.state.latency_s.get(place, 0.0),
             log_shortage=state.log_shortage,
-            rentals={
-                name: supply.paid_usd_per_gpu_hour(self.state.regions[name], month, segment)
-                for name, supply in self.world.supplies.items()
-            },
+            rentals=self._rentals(month, segment) if market.segment.offers else {},
         )
+
+    def _rentals(self, month: int, segment: str) -> dict[str, PerWorld]:
+        """What those who serve a segment pay for a GPU-hour in each region."""
+        regions = self.state.regions
+        return {
+            name: supply.paid_usd_per_gpu_hour(regions[name], month, segment)
+            for name, supply in self.world.supplies.items()
+        }
 
     def _own_path(self, paths: Paths, segment: str, month: int) -> float | None:
         path = paths.get(segment, {}).get(self.arm)
@@ -512,6 +520,7 @@ class ArmRun:
         supply, state = self.world.supplies[region], self.state.regions[region]
         wanted = supply.order(state, month, cast(float, self.world.lead_time_luck(region, month)))
         orders = supply.let_through(wanted, month)
+        self.ordered_usd += [(order.type, supply.order_usd(order, state.terms)) for order in orders]
         for order in orders:
             self.state.regions[region] = supply.with_order(self.state.regions[region], order)
             self._await_delivery(region, -1)
@@ -526,7 +535,7 @@ class ArmRun:
         self.state.finance, closed = finance.after_month(
             state,
             month,
-            ordered_usd=sum(region.ordered_usd for region in regions if self._type_ordered(region) in finance.sold),
+            ordered_usd=sum(usd for kind, usd in self.ordered_usd if kind in finance.sold),
             delivered_usd=finance.delivered_usd(fleets, month, state.terms),
             rents=rents_over_trend(self.world.scenario, regions, month),
             has_shock=self.arm != "baseline",
@@ -535,9 +544,6 @@ class ArmRun:
             terms = finance.terms(self.state.finance, supply.type_ordered)
             self.state.regions[name] = replace(self.state.regions[name], terms=terms)
         return closed
-
-    def _type_ordered(self, region: RegionMonth) -> str:
-        return self.world.supplies[region.region].type_ordered
 
     def _await_delivery(self, region: str, batch: int) -> None:
         """Put the deliveries of a batch on the clock, each in the worlds it is due in, but for those after the end."""

@@ -107,6 +107,8 @@ class RegionSupply:
 
     def asked_usd_per_gpu_hour(self, state: RegionState, month: int) -> PerWorld:
         """Rental price with what policy adds to the running cost, never below what a rental price may be."""
+        if not self.scenario.policies:
+            return state.rental_usd_per_gpu_hour
         added = energy_usd_per_gpu_hour(self.scenario, self.name, month, self.power(state, month))
         return larger(state.rental_usd_per_gpu_hour + added, 1.0 / LARGEST_RENTAL)
 
