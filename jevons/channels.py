@@ -8,10 +8,11 @@ stands for where the users of the baseline have it, month by month:
 channel            on: what users, or the work, meet is that of the world's own path
 =================  ==================================================================================================
 price              cost of a token at the rental price of the baseline, which moves prices, quotas, and what a budget
-                   buys: tasks answer it
+                   buys: tasks answer it; and how competing providers set their prices, a price war too
 tokens per task    tokens of a task answer the price of tokens
-capability         the share chi of the gain is spent on capability, and usage answers capability; off, all of the
-                   gain is saved
+substitution       shares of the providers that compete, and who of them enters with the shock
+capability         the share chi of the gain is spent on capability, rivals answer in research, and usage answers
+                   capability; off, all of the gain is saved
 latency            waiting in the full price that users pay
 compute price      rental price of compute in the cost of a token
 supply limit       the GPUs that there are, and what a shortage adds to the price; off, supply is as short as in
@@ -22,25 +23,24 @@ The rental price and the fleet themselves go their own way in every world: what 
 seen by users, and a resource counted in dollars is paid for at the rental price that it leads to.
 
 A further channel is one more line in `CHANNELS`, in the place where it belongs in the stated order, and the held
-value in the method of `ChannelRun` that meets it: substitution between providers would stand between tokens per task
-and capability.
+value in the method of `ChannelRun` that meets it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TypeAlias
+from typing import TypeAlias, cast
 
 import numpy as np
 import numpy.typing as npt
 import simpy
 
 from jevons.efficiency import Progress
-from jevons.errors import UsageError
 from jevons.market import Conditions, SegmentMarket, Standing
 from jevons.model import ArmRun, Place, State, World, clock_at, shock_month
 from jevons.months import Month, SegmentMonth
+from jevons.offers import Offers
 from jevons.randomness import Floats
 from jevons.region import Capacity
 from jevons.scenario import Arm, Scenario
@@ -65,8 +65,15 @@ def _prices_tokens(scenario: Scenario) -> bool:
     return any(not every(s.tokens_per_task_elasticity == 0.0) for s in scenario.segments.values())
 
 
+def _competes(scenario: Scenario) -> bool:
+    return any(segment.offers for segment in scenario.segments.values())
+
+
 def _improves(scenario: Scenario) -> bool:
-    return scenario.shock is not None and not every(scenario.shock.capability_share == 0.0)
+    if scenario.shock is None:
+        return False
+    answers = any(not every(provider.research_response == 1.0) for provider in scenario.providers.values())
+    return answers or not every(scenario.shock.capability_share == 0.0)
 
 
 def _waits(scenario: Scenario) -> bool:
@@ -87,6 +94,7 @@ def _has_fleet(scenario: Scenario) -> bool:
 CHANNELS = (
     Channel(name="price", is_in=lambda _: True),
     Channel(name="tokens per task", is_in=_prices_tokens),
+    Channel(name="substitution", is_in=_competes),
     Channel(name="capability", is_in=_improves),
     Channel(name="latency", is_in=_waits),
     Channel(name="compute price", is_in=_has_scarcity),
@@ -145,8 +153,6 @@ def run_channels(
     channels : sequence of str, optional
         Channels to switch, in the stated order; the others are on.  All that the scenario has, if not given.
     """
-    if scenario.providers:
-        raise UsageError(f"{scenario.name}: substitution between providers is no channel yet: leave [providers] out")
     given = inputs or {}
     names = channels_of(scenario.at(given)) if channels is None else tuple(channels)
     sets = subsets(len(names))
@@ -206,12 +212,14 @@ class ChannelRun(ArmRun):
         """One figure in the worlds in which a channel is on, another in the rest."""
         return where(self.on.get(channel, True), on, off)
 
+    def _off(self, channel: str) -> Switch:
+        """The worlds in which a channel is off."""
+        return cast(Switch, np.logical_not(self.on.get(channel, True))[()])
+
     def _progress(self, month: int, place: Place, market: SegmentMarket) -> Progress:
         spent, saved, before = (market.progress(arm, month) for arm in ("shock", "frozen", "baseline"))
-        mixed = Progress(
-            compute_factor=self._either("capability", spent.compute_factor, saved.compute_factor),
-            log_capability=self._either("capability", spent.log_capability, before.log_capability),
-        )
+        is_off = self._off("capability")
+        mixed = spent.with_compute_of(saved, is_off).with_capability_of(before, is_off)
         return mixed.advanced(self._induced(month, place[1]))
 
     def _induced(self, month: int, region: str) -> PerWorld:
@@ -230,6 +238,7 @@ class ChannelRun(ArmRun):
                 "compute price", own.rental_usd_per_gpu_hour, off.rental_usd_per_gpu_hour
             ),
             log_shortage=self._either("supply limit", own.log_shortage, off.log_shortage),
+            rentals={name: self._either("compute price", one, off.rentals[name]) for name, one in own.rentals.items()},
         )
 
     def _demand(self, month: int, place: Place, market: SegmentMarket) -> SegmentMonth:
@@ -239,14 +248,21 @@ class ChannelRun(ArmRun):
         return replace(
             paid,
             price_response=exp(answered.response.price),
+            # Where providers differ in capability, what usage makes of it answers their prices too.
+            capability_response=exp(answered.response.capability),
             tokens_per_task=self._either("tokens per task", paid.tokens_per_task, off.tokens_per_task),
+            offers=self._shared(paid.offers, off.offers),
         )
+
+    def _shared(self, own: Offers | None, off: Offers | None) -> Offers | None:
+        """Offers with the shares of the baseline where substitution is off."""
+        return own if own is None or off is None else own.with_shares_where(self._off("substitution"), off)
 
     def _answered(self, month: int, place: Place, market: SegmentMarket) -> Standing:
         """The standing at the cost that tasks answer to: the baseline's where the channel of the price is off."""
         before, own = self.answering.get(place), self._progress(month, place, market)
         unshocked = market.progress("baseline", month).advanced(self._induced_before(month, place[1]))
-        seen = replace(own, compute_factor=self._either("price", own.compute_factor, unshocked.compute_factor))
+        seen = own.with_compute_of(unshocked, self._off("price")).with_entry_of(unshocked, self._off("substitution"))
         if before is None:
             return self._opening(place, market.opening(seen))
         met, off = self._met(month, place, market), self.baseline.met[month, place]

@@ -24,6 +24,18 @@ class Progress:
     #: Capability over that of the start, in logs.
     log_capability: PerWorld
 
+    def with_compute_of(self, other: Self, in_worlds: object) -> Self:
+        """Progress with the compute of another in the worlds in which a condition holds."""
+        return replace(self, compute_factor=where(in_worlds, other.compute_factor, self.compute_factor))
+
+    def with_capability_of(self, other: Self, in_worlds: object) -> Self:
+        """Progress with the capability of another in the worlds in which a condition holds."""
+        return replace(self, log_capability=where(in_worlds, other.log_capability, self.log_capability))
+
+    def with_entry_of(self, other: Self, in_worlds: object) -> Self:  # noqa: ARG002 (nobody enters where none compete)
+        """Progress with the providers of another in the worlds in which a condition holds."""
+        return self
+
     def advanced(self, log_gain: PerWorld) -> Self:
         """Progress with an efficiency that is higher by a gain in logs."""
         return replace(self, compute_factor=self.compute_factor * exp(-log_gain))

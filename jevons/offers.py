@@ -9,7 +9,7 @@ from typing import cast
 import numpy as np
 
 from jevons.randomness import Floats
-from jevons.stacks import PerWorld
+from jevons.stacks import PerWorld, where
 
 #: A figure of each provider.
 PerOffer = tuple[PerWorld, ...]
@@ -37,6 +37,11 @@ class Offers:
     def with_shares_of(self, other: Offers) -> Offers:
         """The offers with the shares of another arm."""
         return replace(self, shares=other.shares)
+
+    def with_shares_where(self, in_worlds: object, other: Offers) -> Offers:
+        """The offers with the shares of another arm in the worlds in which a condition holds."""
+        pairs = zip(other.shares, self.shares, strict=True)
+        return replace(self, shares=tuple(where(in_worlds, theirs, own) for theirs, own in pairs))
 
     def mean_gpu_seconds_per_mtok(self, shares: PerOffer) -> PerWorld:
         """Compute intensity of a million tokens, of which each provider has a share."""

@@ -60,6 +60,30 @@ class OffersProgress(Progress):
     is_offered: Flags
     conduct: Floats
 
+    def with_compute_of(self, other: OffersProgress, in_worlds: object) -> OffersProgress:
+        """Progress with the compute of another, and with how its providers set prices."""
+        worlds = np.asarray(in_worlds)[..., None]
+        return replace(
+            self,
+            compute_factor=where(in_worlds, other.compute_factor, self.compute_factor),
+            compute_factors=np.where(worlds, other.compute_factors, self.compute_factors),
+            conduct=np.where(worlds, other.conduct, self.conduct),
+        )
+
+    def with_capability_of(self, other: OffersProgress, in_worlds: object) -> OffersProgress:
+        """Progress with the capability of another, provider by provider."""
+        worlds = np.asarray(in_worlds)[..., None]
+        return replace(
+            self,
+            log_capability=where(in_worlds, other.log_capability, self.log_capability),
+            log_capabilities=np.where(worlds, other.log_capabilities, self.log_capabilities),
+        )
+
+    def with_entry_of(self, other: OffersProgress, in_worlds: object) -> OffersProgress:
+        """Progress with the providers of another: who has entered, who is banned."""
+        is_offered = np.where(np.asarray(in_worlds)[..., None], other.is_offered, self.is_offered)
+        return replace(self, is_offered=is_offered)
+
     def advanced(self, log_gain: PerWorld) -> OffersProgress:
         """Progress with an efficiency that is higher by a gain in logs, whoever serves."""
         return replace(

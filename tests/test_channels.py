@@ -101,7 +101,16 @@ def test_the_ends_are_the_arms_in_a_segment_that_begins_after_the_shock(month, s
     assert_ends_are_the_arms(everything(stock=stock, months=12, chat={"since": dt.date(2025, month, 10)}))
 
 
-@pytest.mark.parametrize("name", ["scenarios/deepseek.toml", "tests/golden/market.toml"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "scenarios/deepseek.toml",
+        "tests/golden/market.toml",
+        "scenarios/capability-race.toml",
+        "scenarios/price-war.toml",
+        "scenarios/sputnik.toml",
+    ],
+)
 def test_the_ends_are_the_arms_in_a_scenario(name):
     assert_ends_are_the_arms(load(ROOT / name))
 
@@ -260,6 +269,25 @@ def test_a_channel_that_a_scenario_does_not_have_moves_nothing():
     values = switched.shock[-1].consumption_per_day("gpu_hours")
 
     assert len(set(values[::2].tolist())) == len(set(values[1::2].tolist())) == 1
+
+
+def test_without_substitution_the_shares_are_those_of_the_baseline():
+    """An entrant that is a tenth as intensive: on, it takes its share and work falls by what it saves."""
+    scenario = load(ROOT / "scenarios" / "distillation.toml").replace({"run.months": 20})
+    run = run_channels(scenario, channels=["substitution"])
+    off, on = (
+        [[share[world] for share in np.broadcast_arrays(*month.segment("reasoning", "world").offers.shares)]
+         for month in run.shock]
+        for world in (0, 1)
+    )  # fmt: skip
+    before = [
+        [np.ravel(share)[0] for share in month.segment("reasoning", "world").offers.shares] for month in run.baseline
+    ]
+
+    assert off == before
+    entrant = list(run.shock[0].segment("reasoning", "world").offers.names).index("deepseek")
+    assert all(shares[entrant] == 0.0 for shares in off)
+    assert on[-1][entrant] > 0.02
 
 
 def test_channels_that_are_not_switched_are_on():
