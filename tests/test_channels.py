@@ -101,6 +101,7 @@ def test_the_ends_are_the_arms_in_a_segment_that_begins_after_the_shock(month, s
     assert_ends_are_the_arms(everything(stock=stock, months=12, chat={"since": dt.date(2025, month, 10)}))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name",
     [

@@ -157,6 +157,7 @@ def test_every_market_scenario_but_the_main_one_teaches_something():
     assert untaught == ["deepseek"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", TAUGHT, ids=lambda path: path.stem)
 def test_the_figures_of_the_gallery_say_what_its_texts_say(path):
     """In closed form, on a few replications."""
