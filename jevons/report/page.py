@@ -314,7 +314,7 @@ def _channels(result: Result) -> Bars:
     total = sum(result.channels.values())
     starts = np.concatenate([[0.0], np.cumsum(list(shown.values()))[:-1]]).tolist()
     bars = [
-        Bar(name=fill(words.CHANNELS.get(n, n), 16), start=start, length=points, colour=GAIN if points > 0 else LOSS)
+        Bar(name=fill(words.CHANNELS.get(n, n), 18), start=start, length=points, colour=GAIN if points > 0 else LOSS)
         for (n, points), start in zip(shown.items(), starts, strict=True)
     ]
     bars.append(Bar(name=f"sum: rebound\n{number(100 + total)} %", start=0.0, length=total, colour=TOTAL))
