@@ -6,6 +6,7 @@ largest batch of 1 make a node a server, a pool of servers is decode too.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from math import inf
 
 import numpy as np
@@ -92,14 +93,23 @@ def wheels_of(case: Case) -> compiled_engine.Wheels:
     return compiled_engine.Wheels.of(day_of(case), row_of(case), len(case))
 
 
-def prepare_compiled(case: Case) -> Run:
-    """The kernels of the compiled engine; the state that they change is made within the time that is measured."""
-    day, rows, wheels, requests = day_of(case), row_of(case), wheels_of(case), requests_of(case)
-    law = compiled_engine.law_numbers(day, wheels, 0.0, np.zeros(4))
-    source = compiled_engine.source_of(day, np.zeros((1, 1)), DRAWS)
-    block = np.array([getattr(requests, name) for name in compiled_engine.REQUEST_FIELDS], dtype=np.float64)
+def law_of(case: Case) -> Floats:
+    """The law by which the nodes of a case serve."""
+    return compiled_engine.law_numbers(day_of(case), wheels_of(case), 0.0, np.zeros(4))
 
-    def run() -> Floats:
+
+def block_of(case: Case) -> Floats:
+    """The customers of a case as a block of requests."""
+    requests = requests_of(case)
+    return np.array([getattr(requests, name) for name in compiled_engine.REQUEST_FIELDS], dtype=np.float64)
+
+
+def kernels_of(case: Case) -> Callable[[], state.Memory]:
+    """The kernels of the compiled engine; the state that they change is made within the time that is measured."""
+    day, rows, wheels, law, block = day_of(case), row_of(case), wheels_of(case), law_of(case), block_of(case)
+    source = compiled_engine.source_of(day, np.zeros((1, 1)), DRAWS)
+
+    def run() -> state.Memory:
         size = compiled_engine.size_of(day, rows, wheels, compiled_engine.FEWEST_SLOTS, len(case))
         memory = compiled_engine.opening_memory(day, size, wheels)
         memory.state[: len(law)] = law
@@ -108,10 +118,19 @@ def prepare_compiled(case: Case) -> Run:
         totals, scratch = np.zeros((1, 4)), np.empty((5, 1))
         while not kernels.advance(*memory, *source, progress, block, queue, totals, rows, scratch, inf):
             memory, queue = memory.grown(), np.concatenate([queue, np.empty_like(queue)], axis=1)
-        departure: Floats = memory.part(state.RECORDS, len(case), state.RECORD_ROW)[:, 2]
-        return departure
+        return memory
 
     return run
+
+
+def prepare_compiled(case: Case) -> Run:
+    """The compiled engine on a case."""
+    run = kernels_of(case)
+
+    def departures() -> Floats:
+        return run().part(state.RECORDS, len(case), state.RECORD_ROW)[:, 2]
+
+    return departures
 
 
 def prepare_simpy(case: Case) -> Run:

@@ -5,13 +5,15 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from benchmarks import growth, reference
+from benchmarks import growth, ours, reference
 from benchmarks.cases import CASES, Batch, Case, Servers
 from benchmarks.entrants import ENTRANTS
 from benchmarks.measure import Spread, by_turns, exponent, figure, peak_rise_mb
 from benchmarks.printing import columns, heading
+from benchmarks.rivals import c_program
 from benchmarks.speed import HEAD, Row
 from jevons.serving import ENGINES
+from jevons.serving.compiled import state
 
 N = 500
 
@@ -30,6 +32,24 @@ def test_every_engine_lets_every_customer_leave_when_the_reference_does(engine, 
 
     assert np.abs(np.asarray(run()) - expected).max() < 1e-6
     assert np.abs(np.asarray(run()) - expected).max() < 1e-6, "a second call serves the same customers again"
+
+
+@pytest.mark.skipif(bool(c_program.NO_COMPILER), reason=c_program.NO_COMPILER)
+@pytest.mark.parametrize("name", CASES)
+def test_c_accounts_for_all_that_the_kernels_account_for(name):
+    """What the nodes did, each cell and each record: else C would win by leaving something out."""
+    case = CASES[name](8000)
+    memory, found = ours.kernels_of(case)(), c_program.kernels_of(case)()
+    lanes, pool = memory.part(state.LANES, 1, state.LANES_ROW)[0], memory.part(state.REPLICAS, 1, state.REPLICA_ROW)[0]
+    did = [
+        *lanes[[state.LANES_AREA, state.LANES_TIME, state.LANES_BUSY_S]],
+        *pool[[state.DECODE_AREA, state.DECODE_TIME, state.BUSY_S]],
+        *pool[[state.SERVED, state.SERVED_CONTEXT, state.PREFILLED]],
+    ]
+
+    assert found.account == pytest.approx(did, rel=1e-9)
+    assert found.cells == pytest.approx(memory.part(state.CELLS, len(found.cells), state.CELL_ROW), rel=1e-9)
+    assert found.records == pytest.approx(memory.part(state.RECORDS, len(case), state.RECORD_ROW), rel=1e-9)
 
 
 def test_the_reference_serves_in_order_of_arrival():

@@ -9,21 +9,20 @@ import os
 import shutil
 import subprocess
 import tempfile
+from collections.abc import Callable
 from ctypes import CDLL, Structure, byref, c_double, c_int64, c_void_p
 from functools import cache
 from pathlib import Path
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 
 from benchmarks.cases import CASES, Case, Servers
 from benchmarks.engines import Engine, Run
-from benchmarks.ours import decode_of, requests_of, wheels_of
+from benchmarks.ours import block_of, day_of, decode_of, law_of, wheels_of
 from jevons.randomness import Floats
+from jevons.serving.compiled import state
 from jevons.serving.compiled_engine import FEWEST_SLOTS
-
-#: Requests that enter at a time.
-CHUNK = 8192
 
 #: For this very processor, unless a simulated one must follow (see `instructions`).
 FLAGS = ("-O3", "-march=" + os.environ.get("JEVONS_BENCH_MARCH", "native"))
@@ -37,23 +36,28 @@ class Job(Structure):
     """What `serving.c` is given."""
 
     _fields_ = (
+        ("block", c_void_p),
         ("n", c_int64),
-        ("chunk", c_int64),
-        ("arrival", c_void_p),
-        ("input", c_void_p),
-        ("output", c_void_p),
+        ("law", c_void_p),
+        ("warm_up", c_int64),
+        ("hours", c_int64),
+        ("streams", c_int64),
         ("lanes", c_int64),
-        ("lane_s_per_token", c_double),
-        ("lane_buckets_per_s", c_double),
         ("lane_buckets", c_int64),
         ("nodes", c_double),
-        ("base_s", c_double),
-        ("per_sequence_s", c_double),
-        ("max_batch", c_double),
-        ("buckets", c_int64),
         ("fineness", c_int64),
+        ("buckets", c_int64),
         ("slots", c_int64),
     )
+
+
+class Served(NamedTuple):
+    """What `serving.c` finds: what the nodes did, and cells and records as in `state`."""
+
+    #: Of the lanes area, time and busy node-seconds; of the pool the same, then tokens, their context, prompt tokens.
+    account: Floats
+    cells: Floats
+    records: Floats
 
 
 @cache
@@ -99,36 +103,43 @@ def prepare_bare(case: Case) -> Run:
     return run
 
 
-def prepare_kernels(case: Case) -> Run:
-    """The job of `serving.c`: requests, wheels and slots as our kernels get them."""
-    requests, batch, wheels = requests_of(case), decode_of(case), wheels_of(case)
-    job = Job(
-        n=len(case),
-        chunk=CHUNK,
-        arrival=array(requests.arrival_s),
-        input=array(requests.input_tokens),
-        output=array(requests.output_tokens),
-        lanes=case.first.count,
-        lane_s_per_token=1.0,
-        lane_buckets_per_s=wheels.lanes_per_s,
-        lane_buckets=wheels.lane_buckets,
-        nodes=batch.nodes,
-        base_s=batch.base_s,
-        per_sequence_s=batch.per_sequence_s,
-        max_batch=batch.max_batch,
-        buckets=wheels.buckets,
-        fineness=wheels.fineness,
-        slots=FEWEST_SLOTS,
-    )
-    serve = library("serving.c").serve_job
+def kernels_of(case: Case) -> Callable[[], Served]:
+    """The job of `serving.c`: law, requests, wheels and slots as our kernels get them."""
+    day, batch, wheels, law, block = day_of(case), decode_of(case), wheels_of(case), law_of(case), block_of(case)
+    hours, streams, serve = day.warm_up_hours + day.hours, len(day.streams), library("serving.c").serve_job
 
-    def run() -> Floats:
-        records = np.full((len(requests), 3), np.nan)
-        serve(byref(job), array(records))
-        departure: Floats = records[:, 2]
-        return departure
+    def run() -> Served:
+        records = np.full((len(case), state.RECORD_ROW), np.nan)
+        records[:, state.RECORD_ROW - 1] = 0.0
+        found = Served(np.empty(9), np.zeros((hours * streams, state.CELL_ROW)), records)
+        job = Job(
+            block=array(block),
+            n=len(case),
+            law=array(law),
+            warm_up=day.warm_up_hours,
+            hours=hours,
+            streams=streams,
+            lanes=case.first.count,
+            lane_buckets=wheels.lane_buckets,
+            nodes=batch.nodes,
+            fineness=wheels.fineness,
+            buckets=wheels.buckets,
+            slots=FEWEST_SLOTS,
+        )
+        serve(byref(job), array(found.cells), array(found.records), array(found.account))
+        return found
 
     return run
+
+
+def prepare_kernels(case: Case) -> Run:
+    """The kernels of `serving.c` for a case."""
+    run = kernels_of(case)
+
+    def departures() -> Floats:
+        return run().records[:, 2]
+
+    return departures
 
 
 NO_COMPILER = "" if shutil.which("cc") else "no C compiler"
