@@ -27,7 +27,7 @@
 #define NOBODY (-1)
 #define ROUNDING (1 + 1e-12)
 /* Requests that enter at a time at the most: so few that their slots stay in the cache. */
-#define HELPING 512
+#define HELPING 128
 /* Buckets between the one that is opened and the one whose rows are asked for. */
 #define AHEAD 8
 /* Requests between one that comes and the one whose bucket is asked for. */
