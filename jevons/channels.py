@@ -8,8 +8,9 @@ stands for where the users of the baseline have it, month by month:
 channel            on: what users, or the work, meet is that of the world's own path
 =================  ==================================================================================================
 price              cost of a token at the rental price of the baseline, which moves prices, quotas, and what a budget
-                   buys: tasks answer it; and how competing providers set their prices, a price war too
-tokens per task    tokens of a task answer the price of tokens
+                   buys: tasks answer it, and users who can switch gain more by it; and how competing providers set
+                   their prices, a price war too
+tokens per task    tokens of a task answer the price of tokens, of competing providers by the shares there are
 substitution       shares of the providers that compete, and who of them enters with the shock
 capability         the share chi of the gain is spent on capability, rivals answer in research, and usage answers
                    capability; off, all of the gain is saved
@@ -41,6 +42,7 @@ from jevons.market import Conditions, SegmentMarket, Standing
 from jevons.model import ArmRun, Place, State, World, clock_at, shock_month
 from jevons.months import Month, SegmentMonth
 from jevons.offers import Offers
+from jevons.providers import ProviderMarket
 from jevons.randomness import Floats
 from jevons.region import Capacity
 from jevons.scenario import Arm, Scenario
@@ -250,9 +252,16 @@ class ChannelRun(ArmRun):
             price_response=exp(answered.response.price),
             # Where providers differ in capability, what usage makes of it answers their prices too.
             capability_response=exp(answered.response.capability),
-            tokens_per_task=self._either("tokens per task", paid.tokens_per_task, off.tokens_per_task),
+            tokens_per_task=self._either("tokens per task", self._lengthened(market, paid, off), off.tokens_per_task),
             offers=self._shared(paid.offers, off.offers),
         )
+
+    def _lengthened(self, market: SegmentMarket, paid: SegmentMonth, off: SegmentMonth) -> PerWorld:
+        """Tokens of a task at the world's own prices, with the baseline's shares where substitution is off."""
+        if paid.offers is None or off.offers is None or not isinstance(market, ProviderMarket):
+            return paid.tokens_per_task
+        held = market.tokens_per_task_of(paid.offers.with_shares_of(off.offers))
+        return self._either("substitution", paid.tokens_per_task, held)
 
     def _shared(self, own: Offers | None, off: Offers | None) -> Offers | None:
         """Offers with the shares of the baseline where substitution is off."""
@@ -275,7 +284,18 @@ class ChannelRun(ArmRun):
         # Held to the baseline's own: it opened before its start was known, which moves the last bit.
         off = self.baseline.opened[place]
         response = replace(free.response, price=self._either("price", free.response.price, off.response.price))
-        return replace(free, log_price=self._either("price", free.log_price, off.log_price), response=response)
+        # Usage answers capability at prices and among providers: the baseline's where none of these is on.
+        held = off.response.capability
+        known = channels_of(self.world.scenario)
+        for channel in ("price", "substitution", "capability"):
+            if channel in known:
+                held = self._either(channel, free.response.capability, held)
+        response = replace(response, capability=held)
+        offers = self._shared(free.offers, off.offers)
+        if offers is not None and off.offers is not None:
+            offers = offers.with_prices_where(self._off("price"), off.offers)
+        log_price = self._either("price", free.log_price, off.log_price)
+        return replace(free, log_price=log_price, response=response, offers=offers)
 
     def _offered(
         self, month: int, demands: Mapping[Place, SegmentMonth], has: Mapping[str, Capacity], /

@@ -43,6 +43,11 @@ class Offers:
         pairs = zip(other.shares, self.shares, strict=True)
         return replace(self, shares=tuple(where(in_worlds, theirs, own) for theirs, own in pairs))
 
+    def with_prices_where(self, in_worlds: object, other: Offers) -> Offers:
+        """The offers with the prices of another arm in the worlds in which a condition holds."""
+        pairs = zip(other.log_price, self.log_price, strict=True)
+        return replace(self, log_price=tuple(where(in_worlds, theirs, own) for theirs, own in pairs))
+
     def mean_gpu_seconds_per_mtok(self, shares: PerOffer) -> PerWorld:
         """Compute intensity of a million tokens, of which each provider has a share."""
         return sum(share * intensity for share, intensity in zip(shares, self.gpu_seconds_per_mtok, strict=True))

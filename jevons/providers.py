@@ -528,6 +528,11 @@ class ProviderMarket(SegmentMarket):
             gpu_seconds_per_mtok=columns(self._intensities(met)),
         )
 
+    def tokens_per_task_of(self, offers: Offers) -> PerWorld:
+        """Tokens of a task over those of the start, at the mean price of some offers."""
+        mean_price = plain(total(row(offers.shares) * np.exp(row(offers.log_price))))
+        return tokens_per_task(self.segment, mean_price / self._opening_price)
+
     @property
     def _opening_price(self) -> PerWorld:
         return plain(total(self.reference.shares * self.is_incumbent * self.list_prices))

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from worlds import SERVING, SHOCK_MONTH, arms_of, budget, compute, fleet, orders, region, segment, world
+from worlds import SERVING, SHOCK_MONTH, arms_of, budget, compute, fleet, orders, region, rivals, segment, world
 
 from jevons.channels import channels_of, run_channels, subsets
 from jevons.months import Month
@@ -114,6 +114,51 @@ def test_the_ends_are_the_arms_in_a_segment_that_begins_after_the_shock(month, s
 )
 def test_the_ends_are_the_arms_in_a_scenario(name):
     assert_ends_are_the_arms(load(ROOT / name))
+
+
+TWO = {"a": {"share": 0.7}, "b": {"share": 0.3}}
+ENTRANT = {**TWO, "c": {"share": 0.3, "compute_factor": 0.2, "price_usd_per_mtok": 2.0}}
+WAR = {"a": {"share": 0.7, "pricing": "war", "war_conduct": 0.2}, "b": {"share": 0.3, "pricing": "bertrand"}}
+#: Offers for the first segment, and their providers.
+COMPETING: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
+    "two": (TWO, {}),
+    "an entrant": (ENTRANT, {"c": {"enters_with_shock": True, "nest": "open"}}),
+    "a price war": (WAR, {}),
+    "research": (
+        TWO,
+        {
+            "a": {"research_response": 1.5, "capability_gain_per_year": 1.4},
+            "b": {"distils_from": "leader", "distillation_per_month": 0.1},
+        },
+    ),
+    "a ban": (TWO, {"b": {"banned_in": {"here": dt.date(2025, 5, 1)}}}),
+}
+
+
+@pytest.mark.parametrize("chat", [{}, {"since": dt.date(2025, 6, 10)}], ids=["from the start", "later"])
+@pytest.mark.parametrize("case", COMPETING)
+def test_the_ends_are_the_arms_where_providers_compete(case, chat):
+    offers, providers = COMPETING[case]
+    choice = {"nest_similarity": 0.5, "switching_months": 2.0}
+    scenario = rivals(everything(chat=chat), offers, choice=choice, **providers)
+
+    assert "substitution" in channels_of(scenario)
+    assert_ends_are_the_arms(scenario)
+
+
+def test_without_substitution_tokens_per_task_answer_the_price_at_the_shares_of_the_baseline():
+    """Only a gains, 7: at shares 0.7 and 0.3 the mean price falls to 0.7/7 + 0.3, and tokens answer by ^-0.25."""
+    chat = segment(form="hill", penetration=0.25, price_elasticity=-0.9, tokens_per_task_elasticity=-0.25)
+    scenario = rivals(world(chat, months=4, gain=7.0, shock={"provider_reach": {"b": 0.0}}), TWO)
+    switched = run_channels(scenario)
+    number = {name: 2**i for i, name in enumerate(switched.channels)}
+    lengthened = switched.shock[-1].segments[0].tokens_per_task
+    odds = 0.7 / 0.3 * 7.0**1.2
+    own = odds / (1.0 + odds)
+
+    assert of_world(lengthened, number["tokens per task"]) == pytest.approx((0.7 / 7 + 0.3) ** -0.25)
+    both = number["tokens per task"] + number["substitution"]
+    assert of_world(lengthened, both) == pytest.approx((own / 7 + 1 - own) ** -0.25)
 
 
 @given(

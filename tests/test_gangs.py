@@ -150,11 +150,14 @@ def arrivals(draw: st.DrawFn) -> list[Job]:
 class Watched(Cluster):
     """A cluster that looks at itself whenever time has passed."""
 
+    looks = 0
+
     def _account(self, now: float) -> None:
         hours = range(int(self.since_h + 1e-9), max(int(np.ceil(now - 1e-9)), int(self.since_h) + 1))
         assert all(self.used <= self.capacity[hour % len(self.capacity)] for hour in hours if now > self.since_h)
         assert self.used == sum(gang.gpus for gang in self.running)
         assert not set(self.running) & {*self.line, *self.aside}
+        self.looks += 1
         super()._account(now)
 
 
@@ -165,6 +168,7 @@ def test_no_more_gpus_are_in_use_than_there_are_and_a_gang_has_all_or_none(jobs,
     cluster.clock.run(until=40.0)
 
     cluster.close(40.0)
+    assert cluster.looks > 0
 
 
 @given(jobs=arrivals(), nodes=NODES, kinds=st.tuples(KINDS, KINDS), backfill=st.booleans())

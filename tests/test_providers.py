@@ -18,6 +18,7 @@ from worlds import (
     fleet,
     rebound_of,
     region,
+    rivals,
     segment,
     stack_of,
     world,
@@ -36,15 +37,6 @@ from jevons.theory import capability_threshold
 #: A third of all who could use it do, elasticity -0.9: the logit's weight of the price is 1.2.
 HILL: dict[str, Any] = {"form": "hill", "penetration": 0.25, "price_elasticity": -0.9, "capability_elasticity": 0.8}
 TWO = {"a": {"share": 0.7}, "b": {"share": 0.3}}
-
-
-def rivals(
-    scenario: Scenario, offers: dict[str, Any], *, choice: dict[str, Any] | None = None, **providers: dict[str, Any]
-) -> Scenario:
-    """A scenario in which providers compete for its first segment."""
-    known = {name: providers.get(name, {}) for name in offers}
-    tables = {"providers": known, "segments.chat.offers": offers, "segments.chat.choice": choice or {}}
-    return scenario.replace(tables)
 
 
 def market(months: int = 4, gain: float = 7.0, changes: dict[str, Any] | None = None, **more: Any) -> Scenario:

@@ -173,3 +173,12 @@ def identical(one: Any, other: Any) -> bool:
     if isinstance(one, dict):
         return one.keys() == other.keys() and all(identical(value, other[key]) for key, value in one.items())
     return bool(one == other or (one != one and other != other))
+
+
+def rivals(
+    scenario: Scenario, offers: dict[str, Any], *, choice: dict[str, Any] | None = None, **providers: dict[str, Any]
+) -> Scenario:
+    """A scenario in which providers compete for its first segment."""
+    known = {name: providers.get(name, {}) for name in offers}
+    tables = {"providers": known, "segments.chat.offers": offers, "segments.chat.choice": choice or {}}
+    return scenario.replace(tables)

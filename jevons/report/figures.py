@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
 from math import log10
 from typing import TYPE_CHECKING, Any
@@ -43,21 +43,25 @@ STYLE: dict[str, Any] = {
 
 def figure_files(page: Page) -> dict[str, bytes]:
     """The page as PNG and as SVG, by name; the same bytes for the same page."""
+    return drawn_files("figure", lambda: figure(page))
+
+
+def drawn_files(name: str, draw: Callable[[], Figure]) -> dict[str, bytes]:
+    """What is drawn in our style as PNG and as SVG, by file name, without what differs from day to day."""
     import matplotlib
 
     with matplotlib.rc_context():
         matplotlib.rcdefaults()
         settings: Any = matplotlib.rcParams
         settings.update(STYLE)
-        drawn = figure(page)
+        drawn = draw()
         return {
-            "figure.png": saved(drawn, "png", {"Software": None}),
-            "figure.svg": saved(drawn, "svg", {"Date": None, "Creator": None}),
+            f"{name}.png": _saved(drawn, "png", {"Software": None}),
+            f"{name}.svg": _saved(drawn, "svg", {"Date": None, "Creator": None}),
         }
 
 
-def saved(drawn: Figure, form: str, metadata: Mapping[str, None]) -> bytes:
-    """A page in a form, without what differs from day to day."""
+def _saved(drawn: Figure, form: str, metadata: Mapping[str, None]) -> bytes:
     stream = io.BytesIO()
     drawn.savefig(stream, format=form, dpi=DOTS_PER_INCH, metadata=dict(metadata))
     return stream.getvalue()

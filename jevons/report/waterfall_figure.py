@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from textwrap import fill
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from jevons.answer import Window
 from jevons.attribution import WINDOWS, Split, View, Waterfall
-from jevons.report.figures import STYLE, saved
+from jevons.report.figures import drawn_files
 from jevons.report.numbers import number
 from jevons.report.page import GAIN, LOSS, TOTAL
 from jevons.report.waterfall_text import HEADINGS, saving_words, setting, tenths, title
@@ -43,17 +43,7 @@ class Bar:
 
 def waterfall_files(waterfall: Waterfall) -> dict[str, bytes]:
     """The waterfall as PNG and as SVG, by name; the same bytes for the same waterfall."""
-    import matplotlib
-
-    with matplotlib.rc_context():
-        matplotlib.rcdefaults()
-        settings: Any = matplotlib.rcParams
-        settings.update(STYLE)
-        page = waterfall_figure(waterfall)
-        return {
-            "waterfall.png": saved(page, "png", {"Software": None}),
-            "waterfall.svg": saved(page, "svg", {"Date": None, "Creator": None}),
-        }
+    return drawn_files("waterfall", lambda: waterfall_figure(waterfall))
 
 
 def waterfall_figure(waterfall: Waterfall) -> Figure:
