@@ -24,9 +24,10 @@ from jevons.scenario import Observed, Scenario, Serving
 from jevons.service import requests_of, workload_of
 from jevons.serving import DEFAULT_ENGINE, Day, ServedDay, Stream, reference_gpu_seconds_per_mtok
 from jevons.serving import engine as engine_named
+from jevons.traces import read_trace
 from jevons.units import SECONDS_PER_HOUR, SECONDS_PER_MINUTE
 from jevons.workers import Progress, Workers
-from jevons.workload import Requests, read_trace
+from jevons.workload import Requests
 
 if TYPE_CHECKING:
     import pandas as pd

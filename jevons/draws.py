@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from jevons.answer import headlines
 from jevons.model import run_stack, shock_month
+from jevons.month_figures import headlines
 from jevons.months import Month
 from jevons.randomness import Draws, Floats
 from jevons.scenario import ARMS, Arm, Distribution, Scenario

@@ -13,6 +13,7 @@ from typing import Literal, cast
 import numpy as np
 import simpy
 
+from jevons.crossings import crossings
 from jevons.display import Shown
 from jevons.draws import central_inputs, drawn_together, inputs_of_draws
 from jevons.errors import UsageError
@@ -41,8 +42,6 @@ GAP_MONTHS = 3
 GRID = (1e-6, 0.04, 0.15, 0.3, 0.5, 0.7, 0.85, 0.96, 1.0 - 1e-6)
 #: Growth of usage after the shock, as a multiple of the baseline's in logs, at which the fall is first computed.
 GROWTHS = (-1.0, 0.0, 0.5, 0.8, 0.95, 1.05, 1.5)
-#: A step inside a bracket leaves at least this share of the bracket on either side.
-EDGE = 0.03
 #: Range in which an elasticity is sought that the scenario gives as a number.
 ELASTICITIES = (-3.0, -0.1)
 WORLDS_PER_STACK = 300
@@ -465,7 +464,7 @@ class _Search:
         found: dict[Reading, Solution] = {}
         for number, reading in enumerate(readings, start=1):
             falls = coarse.of(reading).reshape(len(grid), -1)
-            places = solved(grid, falls - self.fall, self._excess(what, reading))
+            places = crossings(grid, falls - self.fall, self._excess(what, reading))
             found[reading] = self._told(what, reading, grid, falls, places)
             self.tell(what, number, len(readings))
         return found
@@ -528,76 +527,3 @@ class _Search:
     def _values_or_nan(self, places: Floats) -> Floats:
         known = np.where(np.isnan(places), 0.5, places)
         return np.where(np.isnan(places), np.nan, self._values(self.keys[0], known))
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Bracket:
-    """Two places between which a function of each sample changes its sign, and its values there, shape (samples,)."""
-
-    low: Floats
-    high: Floats
-    f_low: Floats
-    f_high: Floats
-
-    def narrowed(self, place: Floats, value: Floats) -> _Bracket:
-        """The part of it that still holds the root, after a look at a place inside."""
-        is_low = (value > 0) == (self.f_low > 0)
-        return _Bracket(
-            low=np.where(is_low, place, self.low),
-            high=np.where(is_low, self.high, place),
-            f_low=np.where(is_low, value, self.f_low),
-            f_high=np.where(is_low, self.f_high, value),
-        )
-
-    def crossing(self, edge: float = 0.0) -> Floats:
-        """Where the line between its ends crosses 0, no nearer to either than a share of it."""
-        difference = self.f_low - self.f_high
-        inside = np.where(difference == 0.0, 0.5, self.f_low / np.where(difference == 0.0, 1.0, difference))
-        return np.asarray(self.low + np.clip(inside, edge, 1.0 - edge) * (self.high - self.low))
-
-    def bent(self, middle: Floats, value: Floats) -> Floats:
-        """Where it crosses 0 if it bends like an exponential through its middle (Ridder's step)."""
-        root = np.sqrt(np.maximum(value * value - self.f_low * self.f_high, 1e-300))
-        step = (middle - self.low) * np.where(self.f_low > 0, 1.0, -1.0) * value / root
-        return np.asarray(np.clip(middle + step, self.low, self.high))
-
-
-def solved(grid: Floats, excess: Floats, at: Callable[[Floats], Floats]) -> Floats:
-    """Where a function of each sample is 0, inside the bracket nearest to the middle of a grid.
-
-    The function is looked at three times more: for a step of Ridder's method [1]_ and for one of regula falsi.
-
-    Parameters
-    ----------
-    grid : ndarray, shape (points,)
-        Places, rising.
-    excess : ndarray, shape (points, samples)
-        The function there.
-    at : callable
-        The function at one place of each sample, shape (samples,).
-
-    Returns
-    -------
-    ndarray, shape (samples,)
-        NaN where the sign never changes on the grid.
-
-    References
-    ----------
-    .. [1] C. J. F. Ridders, "A new algorithm for computing a single root of a real continuous function", IEEE
-       Transactions on Circuits and Systems 26 (1979), 979-980.
-    """
-    samples = np.arange(excess.shape[1])
-    turns = (excess[:-1] > 0) != (excess[1:] > 0)
-    if not turns.any():
-        return np.full(len(samples), np.nan)
-    distance = np.abs((grid[:-1] + grid[1:])[:, None] / 2.0 - (grid[0] + grid[-1]) / 2.0)
-    chosen = np.argmin(np.where(turns, distance, np.inf), axis=0)
-    wide = _Bracket(
-        low=grid[chosen], high=grid[chosen + 1], f_low=excess[chosen, samples], f_high=excess[chosen + 1, samples]
-    )
-    middle = (wide.low + wide.high) / 2.0
-    value = at(middle)
-    bent = wide.bent(middle, value)
-    narrow = wide.narrowed(middle, value).narrowed(bent, at(bent))
-    last = narrow.crossing(EDGE)
-    return np.where(turns.any(axis=0), narrow.narrowed(last, at(last)).crossing(), np.nan)

@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 from worlds import SERVING, arms_of, budget, compute, fleet, orders, rebound_of, region, segment, stack_of, world
 
-from jevons.answer import DrawnWorlds, Result, factors_of, headlines
+from jevons.answer import DrawnWorlds, Result
 from jevons.ensemble import simulate
+from jevons.month_figures import factors_of, headlines
 from jevons.scenario import ARMS, Anchor, Pricing, Scenario, Trend
 from jevons.units import DAYS_PER_MONTH
 

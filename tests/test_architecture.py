@@ -6,6 +6,7 @@ import ast
 import subprocess
 import sys
 from collections.abc import Iterator
+from configparser import ConfigParser
 from pathlib import Path
 
 import pytest
@@ -22,7 +23,8 @@ LAYERS = (
     {"scenario"},
     {"queueing", "theory", "efficiency", "demand", "pricing", "choice", "conduct", "offers", "budget_race", "gangs"},
     {"capability_race"},
-    {"workload", "fleet"},
+    {"workload", "fleet", "crossings"},
+    {"traces"},
     {"finance"},
     {"policy"},
     {"serving"},
@@ -33,7 +35,7 @@ LAYERS = (
     {"model"},
     {"channels"},
     {"results"},
-    {"hours", "rebound", "finance_summary", "workers"},
+    {"hours", "rebound", "finance_summary", "month_figures", "workers"},
     {"answer"},
     {"draws"},
     {"attribution", "hinges"},
@@ -80,6 +82,15 @@ def test_a_module_imports_only_from_the_layers_before_it(path):
     wrong = {other for other in imported(ast.parse(path.read_text())) if other != name and LAYER[other] >= LAYER[name]}
 
     assert not wrong
+
+
+def test_every_package_is_installed():
+    """A folder that is not listed works in this checkout and is missing everywhere else."""
+    settings = ConfigParser()
+    settings.read(PACKAGE.parent / "setup.cfg")
+    folders = {path.parent.relative_to(PACKAGE.parent) for path in PACKAGE.rglob("*.py")}
+
+    assert set(settings["options"]["packages"].split()) == {".".join(folder.parts) for folder in folders}
 
 
 def test_no_relative_imports_hide_from_this_test():

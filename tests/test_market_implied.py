@@ -16,6 +16,7 @@ from worlds import GPU, budget, fleet, orders, region, segment, world
 
 import jevons
 from jevons.cli import main
+from jevons.crossings import crossings
 from jevons.errors import UsageError
 from jevons.market_implied import (
     ELASTICITIES,
@@ -24,7 +25,6 @@ from jevons.market_implied import (
     _shared_elasticities,
     fall_of_value,
     implied,
-    solved,
 )
 from jevons.report.implied_text import implied_csv, implied_json, implied_table
 from jevons.scenario import Scenario, Vendor
@@ -202,13 +202,13 @@ def test_the_root_of_each_sample_is_found(roots, steepness):
         return np.expm1(-steepness * (places - wanted))
 
     grid = np.array([0.0, 0.2, 0.55, 0.8, 1.0])
-    found = solved(grid, np.stack([excess(np.full(len(roots), at)) for at in grid]), excess)
+    found = crossings(grid, np.stack([excess(np.full(len(roots), at)) for at in grid]), excess)
 
     assert found == pytest.approx(wanted, abs=2e-3)
 
 
 def test_a_function_that_keeps_its_sign_has_no_root():
-    found = solved(np.array([0.0, 1.0]), np.array([[1.0, 1.0], [2.0, -1.0]]), lambda at: 1.0 - 2.0 * at)
+    found = crossings(np.array([0.0, 1.0]), np.array([[1.0, 1.0], [2.0, -1.0]]), lambda at: 1.0 - 2.0 * at)
 
     assert np.isnan(found[0])
     assert found[1] == pytest.approx(0.5)
@@ -216,7 +216,7 @@ def test_a_function_that_keeps_its_sign_has_no_root():
 
 def test_of_several_roots_the_one_nearest_the_middle_is_told():
     grid = np.array([0.0, 0.1, 0.2, 0.5, 0.6, 1.0])
-    found = solved(grid, np.array([[1.0], [-1.0], [1.0], [0.07], [-0.03], [-1.0]]), lambda at: 0.57 - at)
+    found = crossings(grid, np.array([[1.0], [-1.0], [1.0], [0.07], [-0.03], [-1.0]]), lambda at: 0.57 - at)
 
     assert found[0] == pytest.approx(0.57, abs=1e-2)
 

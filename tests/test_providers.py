@@ -24,9 +24,10 @@ from worlds import (
     world,
 )
 
-from jevons.answer import Result, factors_of
+from jevons.answer import Result
 from jevons.errors import ScenarioError
 from jevons.market import Conditions
+from jevons.month_figures import factors_of
 from jevons.months import Month
 from jevons.providers import market_of
 from jevons.rebound import lmdi

@@ -18,7 +18,7 @@ from jevons.scenario import Autoscaler, Failures, Serving, StepLaw, Tokens, Work
 from jevons.serving import Day, Stream, engine
 from jevons.serving.interface import Flow, ServedDay
 from jevons.serving.measurement import check, quantile
-from jevons.workload import read_trace
+from jevons.traces import read_trace
 
 TRACES = Path(__file__).parents[2] / "shared" / "data" / "traces"
 

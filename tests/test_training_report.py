@@ -8,7 +8,8 @@ import pytest
 from worlds import budget, fleet, region, world
 
 import jevons
-from jevons.answer import TRAINING_FIGURES, Result
+from jevons.answer import Result
+from jevons.month_figures import TRAINING_FIGURES
 from jevons.report import words
 from jevons.report.data import summary_json, to_json
 from jevons.report.numbers import number

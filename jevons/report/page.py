@@ -15,7 +15,8 @@ from typing import TypeAlias
 
 import numpy as np
 
-from jevons.answer import Result, installed_h100e, usage_mean
+from jevons.answer import Result
+from jevons.month_figures import installed_h100e, usage_mean
 from jevons.months import Month
 from jevons.randomness import Floats
 from jevons.rebound import rebound

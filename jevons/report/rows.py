@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from jevons.answer import Result, headlines, training_headlines
+from jevons.answer import Result
+from jevons.month_figures import headlines, training_headlines
 from jevons.months import Month, TrainingMonth
 from jevons.report.numbers import COUNTS, PLAIN, SI, Prefixes, scale_of
 from jevons.results import Estimate
