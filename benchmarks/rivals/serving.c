@@ -6,7 +6,8 @@
  * is told.
  *
  * A lane loop and a pool loop do nearly all the work.  Each copies its numbers into a local structure whose address is
- * passed only to functions that are compiled into it, so that the numbers stand in registers.
+ * passed only to functions that are compiled into it, so that the numbers stand in registers; lines are in memory, and
+ * whether they are empty is seen from the numbers.
  */
 
 #include <math.h>
@@ -343,7 +344,8 @@ APART int64_t advance_lanes(slot_row *slots, const law_row *law, lanes *own, lin
             p.busy--;
             p.inside--;
             take(slots, &p.wheel, WHOLE_IS_BUCKET);
-            if (p.busy < p.on) slot = next_in_line(slots, b, &p, line);
+            /* Who is there and not in a lane waits. */
+            if (p.inside > p.busy && p.busy < p.on) slot = next_in_line(slots, b, &p, line);
         } else {
             slot = came[i++].slot;
             p.inside++;
@@ -484,7 +486,8 @@ INNER void retime(const slot_row *slots, const law_row *law, pool *p) {
 
 /* Ask for the rows of a request that comes later, and for the bucket of one that comes soon. */
 INNER void ask_for_coming(const slot_row *slots, const pool *p, const visit *came, int64_t i, int64_t n) {
-    int64_t later = came[i + 2 * SOON < n ? i + 2 * SOON : n - 1].slot, soon = came[i + SOON < n ? i + SOON : n - 1].slot;
+    int64_t later = came[i + 2 * SOON < n ? i + 2 * SOON : n - 1].slot;
+    int64_t soon = came[i + SOON < n ? i + SOON : n - 1].slot;
     ask_for(slots, later, 0);
     ask_for(slots, later, 1);
     PREFETCH(&p->wheel.buckets[bucket_of(p->whole + slots[soon].left, p->part, p->fineness) & p->wheel.mask]);
@@ -507,18 +510,21 @@ APART void advance_pool(slot_row *slots, const law_row *law, pool *own, line_pai
             slot = came[i++].slot;
             settle(&p, arrival);
             slots[slot].entered = p.at;
+            /* Who is there and does not decode waits. */
+            int others_wait = p.inside > p.number;
             p.inside++;
-            if (!is_empty(line) || !has_room(&p, weight_of(law, &slots[slot]), room)) {
+            if (others_wait || !has_room(&p, weight_of(law, &slots[slot]), room)) {
                 set_stage(&slots[slot], QUEUED);
                 if (slots[slot].deadline <= p.at) lost(slots, b, &p, slot);
                 else append(slots, law, line, slot);
                 slot = NOBODY;
             }
         }
-        if (slot == NOBODY) slot = let_in(slots, law, b, &p, line, room);
-        while (slot != NOBODY) {
+        for (;;) {
+            if (slot == NOBODY && p.inside > p.number) slot = let_in(slots, law, b, &p, line, room);
+            if (slot == NOBODY) break;
             admit(slots, law, &p, slot);
-            slot = let_in(slots, law, b, &p, line, room);
+            slot = NOBODY;
         }
         retime(slots, law, &p);
     }
