@@ -31,6 +31,8 @@
 #define HELPING 128
 /* Buckets between the one that is opened and the one whose rows are asked for. */
 #define AHEAD 8
+/* Rows of a bucket that are asked for. */
+#define ASKED 4
 /* Requests between one that comes and the one whose bucket is asked for. */
 #define SOON 4
 
@@ -176,11 +178,14 @@ INNER void put(slot_row *slots, wheel *w, int64_t fineness, int64_t slot) {
     w->bucket = own;
 }
 
-/* Ask for the rows of those whose bucket comes soon, the first on it and then the next. */
+/* Ask for the rows of those whose bucket comes soon: one after the other, the first on a bucket long before its turn,
+ * as each is known by the row of the one before.  No branch asks whether there is another: it could not be foreseen. */
 INNER void ask(const slot_row *slots, const wheel *w) {
-    ask_for(slots, w->buckets[(w->bucket + AHEAD) & w->mask], 0);
-    int64_t near = w->buckets[(w->bucket + AHEAD / 2) & w->mask];
-    if (near != NOBODY) ask_for(slots, slots[near].after, 0);
+    for (int behind = 0; behind < ASKED; behind++) {
+        int64_t soon = w->bucket + AHEAD - AHEAD * behind / ASKED, slot = w->buckets[soon & w->mask];
+        for (int link = 0; link < behind; link++) slot = slots[slot > 0 ? slot : 0].after;
+        ask_for(slots, slot, 0);
+    }
 }
 
 /* The lowest bucket on which anybody hangs. */
@@ -250,8 +255,9 @@ INNER cell_row *cell_of(const book *b, const slot_row *row) {
     return &b->cells[(row->tag >> HOUR_SHIFT) * b->streams + stream_of(row)];
 }
 
-/* Make a slot free: the next that is taken, while its row is in the cache. */
+/* Make a slot free: the next that is taken, while its row is in the cache, of which the rest is asked for. */
 INNER void release(slot_row *slots, book *b, int64_t slot) {
+    ask_for(slots, slot, 1);
     slots[slot].tag = FREE;
     slots[slot].after = (int32_t)b->first_free;
     b->first_free = slot;
@@ -376,6 +382,8 @@ typedef struct {
     /* Time, and the clock of tokens. */
     double at, whole, part;
     double area, time, busy_s, step_s, token_due, nodes, mass, context, served, served_context, prefilled;
+    /* Step: so much, and so much for each slot and token of context of the pool. */
+    double base_s, per_slot_s, per_context_s;
     int64_t inside, number, fineness;
     wheel wheel;
 } pool;
@@ -474,12 +482,12 @@ INNER void ring(slot_row *slots, const law_row *law, book *b, pool *p) {
     if (p->number == 0) p->mass = p->context = p->whole = p->part = 0.0;
 }
 
-INNER void retime(const slot_row *slots, const law_row *law, pool *p) {
+INNER void retime(const slot_row *slots, pool *p) {
     p->token_due = INFINITY;
     if (p->wheel.due == NOBODY) return;
     p->step_s = INFINITY;
     if (p->nodes > 0) {
-        p->step_s = law->base_s + (law->per_sequence_s * p->mass + law->per_kv_token_s * p->context) / p->nodes;
+        p->step_s = p->base_s + p->per_slot_s * p->mass + p->per_context_s * p->context;
         p->token_due = p->at + tokens_left(&slots[p->wheel.due], p) * p->step_s;
     }
 }
@@ -499,8 +507,8 @@ APART void advance_pool(slot_row *slots, const law_row *law, pool *own, line_pai
     pool p = *own;
     int64_t i = 0;
     const double room = law->max_batch * p.nodes;
+    double arrival = i < n ? came[i].time : INFINITY;
     for (;;) {
-        double arrival = i < n ? came[i].time : INFINITY;
         int64_t slot = NOBODY;
         if (p.token_due <= arrival) {
             if (p.token_due >= until) break;
@@ -509,6 +517,7 @@ APART void advance_pool(slot_row *slots, const law_row *law, pool *own, line_pai
             ask_for_coming(slots, &p, came, i, n);
             slot = came[i++].slot;
             settle(&p, arrival);
+            arrival = i < n ? came[i].time : INFINITY;
             slots[slot].entered = p.at;
             /* Who is there and does not decode waits. */
             int others_wait = p.inside > p.number;
@@ -526,7 +535,7 @@ APART void advance_pool(slot_row *slots, const law_row *law, pool *own, line_pai
             admit(slots, law, &p, slot);
             slot = NOBODY;
         }
-        retime(slots, law, &p);
+        retime(slots, &p);
     }
     *own = p;
 }
@@ -615,7 +624,8 @@ void serve_job(const job *j, cell_row *cells, record_row *records, account *foun
     lanes prefill = {.nodes = 1.0, .slowness = 1.0, .s_per_token = law->lane_s_per_token,
                      .buckets_per_s = law->lane_buckets_per_s, .on = j->lanes, .wheel = empty_wheel(j->lane_buckets)};
     pool decode = {.step_s = INFINITY, .token_due = INFINITY, .nodes = j->nodes, .fineness = j->fineness,
-                   .wheel = empty_wheel(j->buckets)};
+                   .base_s = law->base_s, .per_slot_s = law->per_sequence_s / j->nodes,
+                   .per_context_s = law->per_kv_token_s / j->nodes, .wheel = empty_wheel(j->buckets)};
     line_pair prefill_line = {{NOBODY, NOBODY, NOBODY, NOBODY}}, decode_line = prefill_line;
     void *memory = NULL;
     int64_t size = j->slots;
